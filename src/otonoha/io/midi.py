@@ -1,0 +1,88 @@
+"""MIDI files <-> Score, through symusic.
+
+symusic files the lyrics of a track under a ghost track of the same name without notes; they are given
+back to the track whose notes they belong to. Texts are UTF-8 when written.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+from symusic import Score, Track
+
+from otonoha.music.tracks import notes
+
+MAX_BYTES = 100 * 2**20
+
+
+def read_midi(source: str | Path | bytes, *, limit: int = MAX_BYTES, name: str = "") -> Score:
+    """Read a MIDI file, or its bytes. Times are in ticks of the file's own resolution.
+
+    Raises ValueError (one line, with the file's name) for anything that is not a readable MIDI file.
+    """
+    from otonoha.io.guard import load_bytes
+
+    label = name or (str(source) if not isinstance(source, bytes) else "MIDI data")
+    data = source if isinstance(source, bytes) else load_bytes(source, limit=limit)
+    _check_chunks(data, label)
+    try:
+        score = Score.from_midi(data)
+    except (RuntimeError, ValueError, MemoryError) as error:
+        raise ValueError(f"{label}: damaged MIDI file ({str(error).splitlines()[0]})") from None
+    return _return_lyrics(score)
+
+
+def _check_chunks(data: bytes, label: str) -> None:
+    """Raise ValueError unless the header makes sense."""
+    if data[:4] != b"MThd" or len(data) < 14:
+        raise ValueError(f"{label}: not a MIDI file (it does not begin with a MIDI header)")
+    _, kind, _, division = struct.unpack(">IHHH", data[4:14])
+    if kind > 2:
+        raise ValueError(f"{label}: damaged MIDI file (format {kind}; known are 0, 1 and 2)")
+    if division & 0x8000 or not division:
+        raise ValueError(f"{label}: unsupported MIDI time base (only ticks per quarter note are)")
+
+
+def _return_lyrics(score: Score) -> Score:
+    """Give lyrics that stand on tracks without notes to the tracks that sing them; drop empty tracks."""
+    tracks = list(score.tracks)
+    keep: list[Track] = []
+    ghosts: list[tuple[int, Track]] = []
+    for track in tracks:
+        if len(track.notes):
+            keep.append(track)
+        elif len(track.lyrics):
+            ghosts.append((len(keep) - 1, track))
+    for before, ghost in ghosts:
+        singer = _singer(keep, ghost, before)
+        if singer is not None:
+            singer.lyrics = sorted([*singer.lyrics, *ghost.lyrics], key=lambda t: t.time)
+    score.tracks = keep
+    return score
+
+
+def _singer(tracks: list[Track], ghost: Track, before: int) -> Track | None:
+    """The track whose onsets agree best with the lyrics: among its namesakes, else among all."""
+    candidates = [i for i, t in enumerate(tracks) if t.name == ghost.name and not t.is_drum]
+    candidates = candidates or [i for i, t in enumerate(tracks) if not t.is_drum]
+    if not candidates:
+        return None
+    at = np.array([t.time for t in ghost.lyrics])
+    share = {i: float(np.isin(at, notes(tracks[i]).onset).mean()) for i in candidates}
+    return tracks[max(candidates, key=lambda i: (share[i], i == before, -abs(i - before)))]
+
+
+def write_midi(score: Score, path: str | Path) -> Path:
+    """Write a Score as a standard MIDI file (format 1)."""
+    from otonoha.io.guard import store_bytes
+
+    return store_bytes(path, midi_bytes(score))
+
+
+def midi_bytes(score: Score) -> bytes:
+    """The bytes of a standard MIDI file (format 1)."""
+    if not 1 <= score.tpq <= 0x7FFF:
+        raise ValueError(f"MIDI holds 1 to {0x7FFF} ticks per quarter note, the score has {score.tpq}")
+    return score.dumps_midi()

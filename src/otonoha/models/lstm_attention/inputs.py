@@ -1,0 +1,169 @@
+"""What the network sees at each position, and how the heads score symbols.
+
+Axes: B batch, T time, E embedding width, D width, K symbol streams, V symbols of a stream.
+Position t sees the symbols of t - 1 (a START row before the first), the contexts of t, and for streams of
+pitches the last one that sounded: its degree in the key.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from otonoha.tokens.base import Stream, Vocab
+
+NONE = -1
+"""Reference value where nothing sounded yet."""
+
+
+def carry(values: Tensor, before: Tensor) -> Tensor:
+    """(B, T) values, NONE where there is none -> the latest one up to and including t; `before` (B,) fills the start."""
+    T = values.shape[1]
+    index = torch.where(values != NONE, torch.arange(T, device=values.device), -1).cummax(1).values
+    latest = values.gather(1, index.clamp(min=0))
+    return torch.where(index >= 0, latest, before[:, None])
+
+
+def ordinal(stream: Stream, symbols: Tensor) -> Tensor:
+    """Symbols -> their value (pitch), NONE for those without (rest, hold …)."""
+    assert stream.ordinal is not None
+    first, count = stream.ordinal
+    inside = (symbols >= first) & (symbols < first + count)
+    return torch.where(inside, symbols - first, NONE)
+
+
+def numeric(values: Sequence[float], width: int) -> Tensor:
+    """(V + 1, 2 + 2·8) features of durations: log2, its square, and sine and cosine against the beat."""
+    quarters = torch.tensor([max(v, 1 / 96) for v in values] + [1.0])
+    log = torch.log2(quarters)
+    turns = quarters[:, None] * torch.tensor([0.25, 0.5, 1, 2, 3, 4, 6, 8]) * 2 * math.pi
+    return torch.cat([log[:, None] / 3, (log[:, None] / 3) ** 2, turns.sin(), turns.cos()], dim=1)
+
+
+class Inputs(nn.Module):
+    """Symbols and contexts -> (B, T, E)."""
+
+    def __init__(
+        self, vocab: Vocab, hints: Sequence[str], width: int, *, degrees: bool, numbers: bool
+    ) -> None:
+        super().__init__()
+        self.vocab = vocab
+        self.contexts = [s for s in vocab.contexts if s.name in hints]
+        self.symbol = nn.ModuleDict({s.name: nn.Embedding(s.size + 1, width) for s in vocab.symbols})
+        self.context = nn.ModuleDict({s.name: nn.Embedding(s.size, width) for s in self.contexts})
+        self.pitched = [s for s in vocab.symbols if s.ordinal is not None]
+        self.keyed = degrees and any(s.name == "key" for s in self.contexts)
+        self.degree = nn.ModuleDict(
+            {s.name: nn.Embedding(13, width) for s in self.pitched} if self.keyed else {}
+        )
+        self.measured = [s for s in vocab.symbols if s.values is not None] if numbers else []
+        self.measure = nn.ModuleDict({s.name: nn.Linear(18, width) for s in self.measured})
+        for s in self.measured:
+            assert s.values is not None
+            self.register_buffer(f"features_{s.name}", numeric(s.values, width), persistent=False)
+        for table in self.modules():
+            if isinstance(table, nn.Embedding):
+                nn.init.normal_(table.weight, std=0.5 / math.sqrt(len(self.symbol) + len(self.context)))
+
+    def forward(
+        self, previous: Mapping[str, Tensor], context: Mapping[str, Tensor], references: Mapping[str, Tensor]
+    ) -> Tensor:
+        """All arguments name -> (B, T): symbols of t - 1, contexts of t, last pitches before t."""
+        parts = [self.symbol[s.name](previous[s.name]) for s in self.vocab.symbols]
+        parts += [self.context[s.name](context[s.name]) for s in self.contexts]
+        parts += [
+            self.measure[s.name](self.get_buffer(f"features_{s.name}")[previous[s.name]])
+            for s in self.measured
+        ]
+        for s in self.pitched if self.keyed else []:
+            parts.append(self.degree[s.name](degree_of(s, references[s.name], context["key"])))
+        return torch.stack(parts).sum(0)
+
+    def start(self, batch: int, device: torch.device) -> dict[str, Tensor]:
+        """The symbols "before the first": one past the last of each stream, (B,)."""
+        return {s.name: torch.full((batch,), s.size, device=device) for s in self.vocab.symbols}
+
+
+def degree_of(stream: Stream, reference: Tensor, key: Tensor) -> Tensor:
+    """Pitch class above the tonic, 12 when the pitch or the key is unknown."""
+    known = (reference != NONE) & (key < 24)
+    offset = stream.base  # MIDI pitch of the stream's first value
+    return torch.where(known, (reference + offset - key % 12) % 12, 12)
+
+
+class Head(nn.Module):
+    """Scores the symbols of one stream: y (B, T, D) -> logits (B, T, V).
+
+    Besides the plain score of each symbol, a pitch gets scores for its interval to the last (or already
+    decided) pitch of every pitched stream, and for its degree in the key. They start at zero.
+    """
+
+    span = 24
+
+    def __init__(self, stream: Stream, vocab: Vocab, width: int, *, relative: bool, keyed: bool) -> None:
+        super().__init__()
+        self.stream = stream
+        self.plain = nn.Linear(width, stream.size)
+        others = [s for s in vocab.symbols if s.ordinal is not None] if relative and stream.ordinal else []
+        self.others = others
+        self.interval = nn.ModuleDict({s.name: nn.Linear(width, 2 * self.span + 2) for s in others})
+        self.degree = nn.Linear(width, 12, bias=False) if others and keyed else None
+        for layer in [*self.interval.values(), *([self.degree] if self.degree else [])]:
+            for p in layer.parameters():
+                nn.init.zeros_(p)
+
+    def forward(self, y: Tensor, references: Mapping[str, Tensor], key: Tensor | None) -> Tensor:
+        """`references` name -> (B, T) pitches to measure intervals from; `key` (B, T)."""
+        logits = self.plain(y)
+        if not self.others or self.stream.ordinal is None:
+            return logits
+        first, count = self.stream.ordinal
+        pitches = torch.arange(count, device=y.device) + self.stream.base
+        extra = y.new_zeros(*y.shape[:-1], count)
+        for s in self.others:
+            reference = references[s.name][..., None]
+            gap = (pitches - reference - s.base).clamp(-self.span, self.span) + self.span
+            gap = torch.where(reference == NONE, 2 * self.span + 1, gap)
+            extra = extra + self.interval[s.name](y).gather(-1, gap)
+        if self.degree is not None and key is not None:
+            classes = (pitches - (key % 12)[..., None]) % 12
+            extra = extra + self.degree(y).gather(-1, classes) * (key < 24)[..., None]
+        return torch.cat(
+            [logits[..., :first], logits[..., first : first + count] + extra, logits[..., first + count :]],
+            -1,
+        )
+
+
+class MixtureHead(nn.Module):
+    """Durations as a quantity: a mixture of logistics over log2 of the length, cut at the bins' borders.
+
+    y (B, T, D) -> log-probabilities (B, T, V); Salimans et al. 2017 (PixelCNN++) did this for brightness.
+    """
+
+    def __init__(self, stream: Stream, width: int, parts: int = 12) -> None:
+        super().__init__()
+        assert stream.values is not None
+        log = torch.log2(torch.tensor(stream.values).clamp(min=1 / 96))
+        order = log.argsort()
+        edges = (log[order][1:] + log[order][:-1]) / 2
+        infinite = torch.tensor([math.inf])
+        lower, upper = torch.cat([-infinite, edges]), torch.cat([edges, infinite])
+        back = order.argsort()
+        self.register_buffer("lower", lower[back], persistent=False)
+        self.register_buffer("upper", upper[back], persistent=False)
+        self.parts, self.project = parts, nn.Linear(width, 3 * parts)
+        with torch.no_grad():
+            self.project.bias[parts : 2 * parts] = torch.linspace(-3, 2, parts)
+            self.project.bias[2 * parts :] = -1.5
+
+    def forward(self, y: Tensor, references: Mapping[str, Tensor], key: Tensor | None) -> Tensor:
+        """`references` and `key` do not matter to durations."""
+        weight, mean, log_scale = self.project(y).float().unsqueeze(-1).chunk(3, dim=-2)  # (B, T, parts, 1)
+        scale = torch.exp(-log_scale.clamp(-7, 3))
+        above = torch.sigmoid((self.get_buffer("upper") - mean) * scale)
+        below = torch.sigmoid((self.get_buffer("lower") - mean) * scale)
+        share = (above - below).clamp(min=1e-9).log()
+        return torch.logsumexp(share + weight.log_softmax(-2), dim=-2)

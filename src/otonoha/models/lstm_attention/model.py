@@ -1,0 +1,87 @@
+"""LSTM with attention: one model class, three designs (melody, book, encoder_decoder).
+
+The book's network: Foster, Generative Deep Learning (2019), chapter 7; encoder-decoder attention: Bahdanau
+et al. 2015. README.md of this room teaches all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from symusic import Score
+from torch import nn
+
+from otonoha.models.base import Capabilities, Event, Model
+from otonoha.models.lstm_attention.answer import QuestionAnswer
+from otonoha.models.lstm_attention.book import BookRecipe
+from otonoha.models.lstm_attention.config import PRESETS, Config, Controls
+from otonoha.models.lstm_attention.melody import Melody
+from otonoha.music.piece import Piece
+from otonoha.sample.job import Job
+from otonoha.sample.tasks import Explanation, Request
+from otonoha.tokens.base import Tokens
+from otonoha.train.objective import Objective
+from otonoha.train.settings import Settings
+
+DESIGNS: dict[str, type] = {"melody": Melody, "book": BookRecipe, "encoder_decoder": QuestionAnswer}
+
+
+class LSTMAttention(Model):
+    """Melodies (codec `notes`), chorale voices (codec `grid`), or the book's own recipe (codec `book`)."""
+
+    family = "lstm_attention"
+    Config, Controls, presets = Config, Controls, PRESETS
+    capabilities: ClassVar[Capabilities]
+
+    def __init__(self, config: Any = "small", **options: Any) -> None:
+        super().__init__(config, **options)
+        self.design = DESIGNS[self.config.design](self)
+        self.capabilities = Capabilities(tasks=self.design.tasks, likelihood=True, explain=True)  # type: ignore[misc]
+
+    def build(self) -> dict[str, nn.Module]:
+        """One network, named after the design."""
+        return {self.design.name: self.design.build()}
+
+    def learn(self, pieces: Sequence[Piece], valid: Sequence[Piece]) -> None:
+        """Styles, or the book's vocabularies."""
+        self.design.learn([*pieces, *valid] if self.config.design == "book" else pieces)
+
+    def prepare(self, pieces: Sequence[Piece]) -> list[Any]:
+        """Encoded pieces with their labels (question and answer pairs for the encoder_decoder)."""
+        found: list[Any] = []
+        for piece in pieces:
+            tokens = self._encoded(piece)
+            if tokens is not None:
+                found.extend(self.design.prepare(piece, tokens))
+        return found
+
+    def observe(self, sequences: Sequence[Tokens]) -> None:
+        """The usual openings."""
+        self.design.observe(sequences)
+
+    def batches(self, sequences: Sequence[Tokens], settings: Settings) -> Any:
+        """Windows of the design's own kind."""
+        make = getattr(self.design, "batches", None)
+        return super().batches(sequences, settings) if make is None else make(sequences, settings)
+
+    def change(self, tokens: Tokens, rng: np.random.Generator) -> Tokens:
+        """Random key, hidden hints."""
+        return self.design.change(tokens, rng)
+
+    def objectives(self) -> list[Objective]:
+        """Negative log-likelihood."""
+        return [Objective("nats", self.networks.parameters(), self.design.loss)]
+
+    def evaluate(self, sequences: Sequence[Tokens]) -> dict[str, float]:
+        """Nats per note and stream."""
+        return self.design.evaluate(sequences)
+
+    def explained(self, score: Score) -> Explanation:
+        """Attention and probabilities along a melody."""
+        return self.design.explain(score)
+
+    def generate(self, request: Request, n: int, job: Job) -> Iterator[Event]:
+        """Carry out a request."""
+        yield from self.design.generate(request, n, job)

@@ -1,0 +1,127 @@
+"""From the controls that a person turns to the constraints of a codec, and from tokens to a finished score."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from symusic import Score, Tempo
+
+from otonoha.models.lstm_attention.config import Controls
+from otonoha.music.theory import Key
+from otonoha.tokens.base import Codec, Tokens
+from otonoha.tokens.grid import Grid
+from otonoha.tokens.grid_grammar import GridConstraints
+from otonoha.tokens.notes import Notes
+from otonoha.tokens.notes_grammar import NotesConstraints
+from otonoha.tokens.place import UNKNOWN_KEY, bar_ticks, metre_index, metre_name
+
+BARS = 16
+"""Bars to write when nobody says how many."""
+TEMPO = 100.0
+_MOST_EVENTS_A_BAR = 64
+_TONICS = {False: (0, 2, 7, 5, 10, 9, 3), True: (2, 9, 4, 7, 0, 11)}  # major, minor: up to three accidentals
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a piece may begin: style, metre, pick-up in quarter notes, mode; `count` of it in the training data."""
+
+    style: str
+    metre: str
+    pickup: float
+    minor: bool
+    count: int
+
+
+def openings(sequences: Sequence[Tokens], styles: Sequence[str], resolution: int, most: int = 60) -> tuple:
+    """The commonest openings of encoded pieces, as plain tuples for the config."""
+    counted = Counter(o for t in sequences if (o := _opening(t, styles, resolution)) is not None)
+    return tuple((*opening, count) for opening, count in counted.most_common(most))
+
+
+def _opening(tokens: Tokens, styles: Sequence[str], resolution: int) -> tuple[str, str, float, bool] | None:
+    first = {n: int(s[0]) for n, s in tokens.streams.items()}
+    metre = metre_name(first["metre"])
+    try:
+        bar = bar_ticks(first["metre"], resolution)
+    except (ValueError, KeyError, IndexError):
+        return None  # a metre that the codec can read but not write
+    place = first["quarter"] * resolution + first["beat"]
+    upbeat = (bar - place) % bar / resolution
+    style = styles[first["style"]] if first.get("style", len(styles)) < len(styles) else ""
+    return style, metre, upbeat, 12 <= first["key"] < UNKNOWN_KEY
+
+
+def choose_opening(known: Sequence[tuple], controls: Controls, rng: np.random.Generator) -> dict[str, Any]:
+    """metre, pickup and key where the controls leave them open, drawn as they are common in the training data."""
+    fits = [o for o in (Opening(*k) for k in known) if _fits(o, controls)]
+    if fits:
+        weights = np.array([o.count for o in fits], float)
+        chosen = fits[int(rng.choice(len(fits), p=weights / weights.sum()))]
+    else:
+        chosen = Opening("", controls.metre or "4/4", 0.0, bool(rng.random() < 0.3), 1)
+    tonic = int(rng.choice(_TONICS[chosen.minor]))
+    key = Key(tonic, "minor" if chosen.minor else "major")
+    return {
+        "metre": controls.metre or chosen.metre,
+        "pickup": chosen.pickup if controls.pickup is None else controls.pickup,
+        "key": controls.key or str(key),
+    }
+
+
+def _fits(opening: Opening, controls: Controls) -> bool:
+    minor = None if controls.key is None else Key.parse(controls.key).mode == "minor"
+    return (
+        controls.style in (None, opening.style)
+        and controls.metre in (None, opening.metre)
+        and controls.pickup in (None, opening.pickup)
+        and minor in (None, opening.minor)
+    )
+
+
+def constraints(codec: Codec, controls: Controls, opening: dict[str, Any] | None) -> Any:
+    """The constraints of the codec; without an opening (after a prompt) metre and pick-up stay as they are."""
+    chosen = opening or {"key": controls.key, "metre": controls.metre, "pickup": controls.pickup or 0}
+    common = {
+        "bars": controls.bars or BARS,
+        "key": chosen["key"],
+        "metre": chosen["metre"],
+        "pickup": Fraction(chosen["pickup"]).limit_denominator(96),
+        "scale_only": bool(controls.scale_only),
+    }
+    low, high = controls.low, controls.high
+    if isinstance(codec, Notes):
+        return NotesConstraints(low=0 if low is None else low, high=127 if high is None else high, **common)
+    assert isinstance(codec, Grid)
+    given = (codec.low if low is None else low, codec.high if high is None else high)
+    return GridConstraints(ranges={n: given for n in codec.names}, **common)
+
+
+def limit(codec: Codec, controls: Controls) -> int:
+    """Positions after which writing stops whatever happens."""
+    bars = (controls.bars or BARS) + 2
+    if isinstance(codec, Grid):
+        return bars * codec.steps_per_quarter * 6
+    return bars * _MOST_EVENTS_A_BAR
+
+
+def decoded(codec: Codec, tokens: Tokens, controls: Controls) -> Score:
+    """The score, at the tempo that was asked for."""
+    score = codec.decode(tokens).copy()
+    tempo = controls.tempo or TEMPO
+    score.tempos.clear()
+    score.tempos.append(Tempo(0, qpm=tempo))
+    return score
+
+
+def check(controls: Controls) -> None:
+    """Raise ValueError for a key or metre that cannot be read, before anything is computed."""
+    if controls.key is not None:
+        Key.parse(controls.key)
+    if controls.metre is not None:
+        metre_index(controls.metre)

@@ -1,0 +1,30 @@
+"""The families: names and where they live. Strings only, so that listing them costs nothing."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from otonoha.music.suggest import one_of
+
+if TYPE_CHECKING:
+    from otonoha.models.base import Model
+
+FAMILIES = {
+    "lstm_attention": "LSTMAttention",
+}
+"""Room under otonoha.models -> name of its model class."""
+
+
+def family(name: str) -> type[Model]:
+    """The model class of a family; imports its room (and torch)."""
+    room = one_of(name, FAMILIES, "model family")
+    module = importlib.import_module(f"otonoha.models.{room}.model")
+    return getattr(module, FAMILIES[room])
+
+
+def settings_of(name: str) -> tuple[type, type, dict]:
+    """(Config, Controls, presets) of a family, without torch."""
+    room = one_of(name, FAMILIES, "model family")
+    module = importlib.import_module(f"otonoha.models.{room}.config")
+    return module.Config, module.Controls, module.PRESETS

@@ -1,0 +1,3 @@
+"""Pictures. Every function returns a matplotlib Figure and touches no global state of matplotlib, which is
+imported only when something is drawn.
+"""

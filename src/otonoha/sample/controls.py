@@ -1,0 +1,80 @@
+"""What a person can turn. Torch-free: CLI flags, studio widgets and a JSON schema are made from it.
+
+A room declares a frozen dataclass `Controls` whose fields are made by `control(...)`; `None` means the
+checkpoint's default. Help texts are the docstrings under the fields.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import textwrap
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+Scope = Literal["piece", "track", "bar", "time"]
+
+
+def control(low: float | None = None, high: float | None = None, *, scope: Scope = "piece") -> Any:
+    """A field of Controls: unset by default, within [low, high] if it is a number."""
+    return dataclasses.field(default=None, metadata={"low": low, "high": high, "scope": scope})
+
+
+@dataclass(frozen=True)
+class ControlInfo:
+    """Name, type, range, scope and help of one control."""
+
+    name: str
+    type: str
+    low: float | None
+    high: float | None
+    scope: Scope
+    help: str
+
+
+def describe(controls: type) -> list[ControlInfo]:
+    """All controls of a room, in the order of declaration."""
+    helps = field_docs(controls)
+    return [
+        ControlInfo(
+            f.name,
+            str(f.type).replace(" | None", ""),
+            f.metadata.get("low"),
+            f.metadata.get("high"),
+            f.metadata.get("scope", "piece"),
+            helps.get(f.name, ""),
+        )
+        for f in dataclasses.fields(controls)
+    ]
+
+
+@cache
+def field_docs(cls: type) -> dict[str, str]:
+    """The docstrings under the fields of a dataclass."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    docs = {}
+    for before, after in zip(body.body, body.body[1:], strict=False):
+        named = isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name)
+        text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        if named and text and isinstance(after.value.value, str):  # type: ignore[attr-defined]
+            docs[before.target.id] = " ".join(after.value.value.split())  # type: ignore[attr-defined]
+    return docs
+
+
+def check(controls: Any) -> None:
+    """Raise ValueError for the first control outside its range."""
+    for info in describe(type(controls)):
+        value = getattr(controls, info.name)
+        if value is None or isinstance(value, bool | str):
+            continue
+        if (info.low is not None and value < info.low) or (info.high is not None and value > info.high):
+            raise ValueError(f"{info.name} must be within {info.low} … {info.high}, got {value}")
+
+
+def filled(controls: Any, defaults: dict[str, Any]) -> Any:
+    """`controls` with `defaults` where nothing was said."""
+    unset = {k: v for k, v in defaults.items() if getattr(controls, k) is None}
+    return dataclasses.replace(controls, **unset)

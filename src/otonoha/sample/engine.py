@@ -1,0 +1,156 @@
+"""The one engine: writes tokens position by position. Axes: B pieces written together, T positions.
+
+It knows streams, grammars and networks that answer `Step`, not music. Randomness: piece i of a request has
+its own generator, seeded by (seed, i), and uses one number per drawn symbol; so an interrupted request that
+replays its tokens goes on to the identical result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from otonoha.sample.choose import Choice, draw, probabilities
+from otonoha.tokens.base import Grammar, Vocab
+
+State = Any
+
+
+class Step(Protocol):
+    """What the engine asks of a network."""
+
+    def start(self, batch: int) -> State:
+        """The state before anything is written."""
+
+    def prefill(self, state: State, streams: Mapping[str, Tensor]) -> State:
+        """Take in a whole prompt, streams (B, T), in one pass."""
+
+    def place(self, state: State, context: Mapping[str, Tensor]) -> State:
+        """Go to the next position, whose context streams are (B,) each."""
+
+    def logits(self, state: State, k: int, drawn: Sequence[Tensor]) -> Tensor:
+        """(B, V) for the k-th stream of this position, given the streams drawn already."""
+
+    def advance(self, state: State, drawn: Sequence[Tensor]) -> State:
+        """Take note of a complete position."""
+
+
+@dataclass(frozen=True, eq=False)
+class Position:
+    """One position of all pieces: `drawn` (B, K), `context` name -> (B,), `active` (B,) bool: not ended before.
+
+    `probabilities` (one (B, V) array a stream) is there when asked for.
+    """
+
+    index: int
+    drawn: np.ndarray
+    context: dict[str, np.ndarray]
+    active: np.ndarray
+    probabilities: list[np.ndarray] = field(default_factory=list)
+
+
+class _Dice:
+    """A generator for each piece: uniform numbers that do not depend on the other pieces of the batch."""
+
+    def __init__(self, seed: int, batch: int) -> None:
+        self.generators = [np.random.default_rng([seed, row]) for row in range(batch)]
+
+    def __call__(self) -> np.ndarray:
+        return np.array([g.random() for g in self.generators])
+
+
+def decode(
+    step: Step,
+    vocab: Vocab,
+    grammars: Sequence[Grammar],
+    choices: Mapping[str, Choice],
+    *,
+    seed: int,
+    limit: int,
+    prompt: Mapping[str, np.ndarray] | None = None,
+    replay: np.ndarray | None = None,
+    trace: bool = False,
+) -> Iterator[Position]:
+    """Write up to `limit` positions; ends when every piece is done.
+
+    `prompt` streams (T,) come before all pieces; the grammars already stand behind it. `replay` (T, B, K)
+    are positions drawn in an earlier, interrupted call with the same arguments: they are yielded again.
+    """
+    batch, symbols = len(grammars), vocab.symbols
+    dice = _Dice(seed, batch)
+    recent = {s.name: _last(prompt, s.name, batch, choices[s.name].window) for s in symbols}
+    with torch.inference_mode():
+        state = step.start(batch)
+        if prompt is not None:
+            tensors = {n: torch.as_tensor(v).long().expand(batch, -1) for n, v in prompt.items()}
+            state = step.prefill(state, tensors)
+        for index in range(limit):
+            active = np.array([not g.done for g in grammars])
+            if not active.any():
+                return
+            context = _contexts(grammars)
+            state = step.place(state, {n: torch.from_numpy(v) for n, v in context.items()})
+            drawn: list[np.ndarray] = []
+            traced: list[np.ndarray] = []
+            for k, stream in enumerate(symbols):
+                given = [torch.from_numpy(d) for d in drawn]
+                logits = step.logits(state, k, given).float().cpu().numpy()
+                uniform = dice()
+                if replay is not None and index < len(replay):
+                    drawn.append(replay[index, :, k].astype(np.int64))
+                    continue
+                mask = _masks(grammars, active, k, drawn, stream.size)
+                p = probabilities(logits, choices[stream.name], mask, recent[stream.name])
+                drawn.append(draw(p, uniform))
+                traced += [p] if trace else []
+            state = step.advance(state, [torch.from_numpy(d) for d in drawn])
+            together = np.stack(drawn, axis=1)
+            for row in np.flatnonzero(active):
+                grammars[row].advance(together[row].tolist())
+            for k, stream in enumerate(symbols):
+                recent[stream.name] = np.roll(recent[stream.name], -1, axis=1)
+                recent[stream.name][:, -1] = together[:, k]
+            yield Position(index, together, context, active, traced)
+
+
+def _contexts(grammars: Sequence[Grammar]) -> dict[str, np.ndarray]:
+    each = [g.context() for g in grammars]
+    return {name: np.array([c[name] for c in each], np.int64) for name in each[0]}
+
+
+def _masks(
+    grammars: Sequence[Grammar], active: np.ndarray, k: int, drawn: list[np.ndarray], size: int
+) -> np.ndarray:
+    """(B, V) bool; pieces that have ended may take anything, nobody reads it."""
+    masks = np.ones((len(grammars), size), bool)
+    for row in np.flatnonzero(active):
+        masks[row] = grammars[row].mask(k, [int(d[row]) for d in drawn])
+        if not masks[row].any():
+            raise ValueError(
+                f"the constraints leave no symbol to choose for stream {k}: they contradict each other"
+            )
+    return masks
+
+
+def _last(prompt: Mapping[str, np.ndarray] | None, name: str, batch: int, window: int) -> np.ndarray:
+    """(B, window): the last symbols of the prompt, −1 where there is none."""
+    last = np.full((batch, window), -1, np.int64)
+    if prompt is not None and window:
+        tail = prompt[name][-window:]
+        last[:, window - len(tail) :] = tail
+    return last
+
+
+def gather(positions: Sequence[Position], vocab: Vocab, row: int) -> dict[str, np.ndarray]:
+    """The streams (T,) of one piece out of the positions of all."""
+    mine = [p for p in positions if p.active[row]]
+    streams = {
+        s.name: np.array([p.drawn[row, k] for p in mine], np.int64) for k, s in enumerate(vocab.symbols)
+    }
+    names = mine[0].context if mine else {s.name: None for s in vocab.contexts}
+    return streams | {n: np.array([p.context[n][row] for p in mine], np.int64) for n in names}

@@ -1,0 +1,69 @@
+"""A long request in a folder: it saves as it goes and goes on after an interruption, to the identical result."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class Job:
+    """Remembers the drawn positions of a request. Without a folder it remembers nothing.
+
+    request.json says what was asked; tokens.npz holds the positions (T, B, K) drawn so far. A folder of
+    another request is refused.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, request: dict[str, Any] | None = None, every: int = 64
+    ) -> None:
+        self.folder, self.every = folder, every
+        self.replay: np.ndarray | None = None
+        self.positions: list[np.ndarray] = []
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._claim(folder / "request.json", json.loads(json.dumps(request)))
+            self.replay = self._read(folder / "tokens.npz")
+
+    @staticmethod
+    def _claim(path: Path, request: dict[str, Any]) -> None:
+        if not path.exists():
+            path.write_text(json.dumps(request, indent=1), "utf-8")
+            return
+        try:
+            there = json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged; remove the folder to start again") from error
+        if there != request:
+            different = sorted(k for k in there.keys() | request.keys() if there.get(k) != request.get(k))
+            raise ValueError(
+                f"{path.parent} holds another request (different: {', '.join(different)}); choose another folder"
+            )
+
+    @staticmethod
+    def _read(path: Path) -> np.ndarray | None:
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                return data["drawn"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None  # nothing saved yet, or cut short: written anew
+
+    def keep(self, drawn: np.ndarray) -> None:
+        """Remember one position (B, K); goes to disk now and then."""
+        if self.folder is not None:
+            self.positions.append(drawn)
+            if len(self.positions) % self.every == 0 and len(self.positions) > (
+                0 if self.replay is None else len(self.replay)
+            ):
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what there is, in one move."""
+        if self.folder is None or not self.positions:
+            return
+        beside = self.folder / "tokens.tmp.npz"
+        np.savez(beside, drawn=np.stack(self.positions).astype(np.int32))
+        beside.replace(self.folder / "tokens.npz")

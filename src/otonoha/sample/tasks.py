@@ -1,0 +1,90 @@
+"""What a model may be asked to do, and what it answers. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from symusic import Score
+
+from otonoha.tokens.base import Tokens
+
+
+@dataclass(frozen=True)
+class Compose:
+    """Write a piece from nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Continue:
+    """Go on after a prompt."""
+
+    prompt: Score
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """Write the phrase that answers a given one."""
+
+    prompt: Score
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Everything that decides a result: the same request gives the same music."""
+
+    model: str
+    task: Any
+    controls: Any
+    seed: int
+    index: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """One result: the music, the tokens it was decoded from and the request."""
+
+    music: Score
+    tokens: Tokens
+    request: Request
+    traces: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What a model thought while it wrote (or reads) a piece of T events.
+
+    `attention` (H, T, S): how much event t looked back at each of the S `attended` places; `probabilities`:
+    stream -> (T, V) chances of every symbol just before the event; `pitches` (T, 128) the chances of MIDI pitches.
+    """
+
+    events: list[str]
+    attended: list[str]
+    attention: np.ndarray
+    probabilities: dict[str, np.ndarray]
+    pitches: np.ndarray
+    tokens: Tokens
+    music: Score
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a request is: positions written of about `total`."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, eq=False)
+class Partial:
+    """What is written so far of each piece."""
+
+    tokens: list[Tokens]
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """The last event of a stream."""
+
+    takes: list[Take]

@@ -1,0 +1,392 @@
+"""The one training loop. A family states its networks, objectives and batches; everything else is here:
+device, precision, accumulation, clipping, EMA, data-parallel processes, validation, early stopping, logging,
+checkpoints, exact resume.
+
+Exactness by construction: batches and random numbers of an update follow from (seed, update) alone, so a
+resumed run needs no generator state, and several processes (torchrun) make the update of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from otonoha.train import checkpoint
+from otonoha.train.log import Log
+from otonoha.train.objective import Context, Objective, lr_factor, make_optimiser
+from otonoha.train.settings import Settings
+
+
+class BatchLike(Protocol):
+    """What the loop asks of a batch."""
+
+    targets: float
+
+    def __len__(self) -> int: ...
+    def rows(self, index: slice) -> BatchLike: ...
+    def to(self, device: torch.device) -> BatchLike: ...
+
+
+@dataclass
+class Training:
+    """What a family hands to the loop.
+
+    `batches(objective name, update)` returns the batch of that update. `validate()` returns figures of
+    which "loss" decides about early stopping and the best weights. `after_step` makes updates without
+    gradients on saved buffers. `on_save` is told when a checkpoint is due (by the first process only).
+    """
+
+    networks: nn.ModuleDict
+    objectives: list[Objective]
+    batches: Callable[[str, int], BatchLike]
+    validate: Callable[[], dict[str, float]] | None = None
+    after_step: Callable[[Context], None] | None = None
+    on_save: Callable[[], None] | None = None
+
+
+@dataclass
+class Outcome:
+    """How a training ended: updates made, the best value of the monitored loss and where it was."""
+
+    step: int = 0
+    best: float = math.inf
+    best_step: int = 0
+    waited: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class _Player(nn.Module):
+    """An objective's loss as a module, so that DDP sees one forward pass per update."""
+
+    def __init__(self, networks: nn.ModuleDict, objective: Objective) -> None:
+        super().__init__()
+        self.networks, self.objective = networks, objective
+
+    def forward(self, batch: Any, context: Context) -> tuple[Tensor, dict[str, Any]]:
+        return self.objective.loss(batch, context)
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """ "auto" takes the accelerator if there is one."""
+    if name != "auto":
+        return torch.device(name)
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    return torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+
+
+@contextlib.contextmanager
+def _processes(device: torch.device) -> Iterator[tuple[int, int]]:
+    """(rank, world) of this process; joins the group that torchrun announces."""
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world == 1 or dist.is_initialized():
+        yield (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield dist.get_rank(), dist.get_world_size()
+    finally:
+        dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _gentle_interrupt() -> Iterator[threading.Event]:
+    """The first Ctrl-C asks the loop to stop after the update at hand, a second one breaks off at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(number: int, frame: Any) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def fit(
+    training: Training,
+    settings: Settings,
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Outcome:
+    """Train; afterwards the networks hold the best weights (the last, when nothing is validated).
+
+    With a `folder`, writes log.jsonl and state/ there; `resume` goes on from the newest state, to the same
+    losses as if nothing had happened.
+    """
+    device = pick_device(settings.device)
+    with torch.random.fork_rng(devices=[]), _processes(device) as (rank, world):
+        loop = _Loop(training, settings, device, rank, world, folder)
+        loop.run(resume=resume, quiet=quiet or rank > 0)
+        return loop.outcome
+
+
+class _Loop:
+    def __init__(
+        self,
+        training: Training,
+        settings: Settings,
+        device: torch.device,
+        rank: int,
+        world: int,
+        folder: Path | None,
+    ) -> None:
+        if settings.batch % (world * settings.accumulate):
+            raise ValueError(
+                f"batch {settings.batch} must be divisible by processes x accumulate = {world} x {settings.accumulate}"
+            )
+        self.training, self.settings, self.device = training, settings, device
+        self.rank, self.world, self.folder = rank, world, folder
+        self.networks = training.networks.to(device)
+        self.optimisers = {o.name: make_optimiser(o, settings) for o in training.objectives}
+        self.trained = [p for o in training.objectives for p in o.parameters]
+        self.players = {o.name: self._player(o) for o in training.objectives}
+        self.outcome = Outcome()
+        self.ema = self._copy() if settings.ema else {}
+        self.best: checkpoint.State = {}
+        self.seen = [0.0, 0.0]  # loss x targets and targets since the last evaluation
+
+    # -- one update ------------------------------------------------------------------------------------
+
+    def _player(self, objective: Objective) -> nn.Module:
+        player = _Player(self.networks, objective)
+        if self.world == 1:
+            return player
+        self._only(objective)
+        wrapped = nn.parallel.DistributedDataParallel(player)
+        for p in self.trained:
+            p.requires_grad_(True)
+        return wrapped
+
+    def _only(self, objective: Objective) -> None:
+        """Let gradients reach the weights of this objective and no others."""
+        if len(self.training.objectives) > 1:
+            mine = {id(p) for p in objective.parameters}
+            for p in self.trained:
+                p.requires_grad_(id(p) in mine)
+
+    def _context(self, step: int, objective: str) -> Context:
+        """Seed this update's randomness from (seed, update, objective, process)."""
+        text = f"{self.settings.seed}/{step}/{objective}/{self.rank}"
+        number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+        torch.manual_seed(number)
+        generator = torch.Generator().manual_seed(number ^ 0x5DEECE66D)
+        return Context(step, self.settings.steps, self.device, generator)
+
+    def _update(self, objective: Objective, step: int) -> dict[str, float]:
+        batch = self.training.batches(objective.name, step // objective.every)
+        context = self._context(step, objective.name)
+        self._only(objective)
+        optimiser = self.optimisers[objective.name]
+        for group in optimiser.param_groups:
+            group["lr"] = (objective.lr or self.settings.lr) * lr_factor(step, self.settings)
+        optimiser.zero_grad(set_to_none=True)
+        figures = self._gradients(objective, batch, context)
+        if not math.isfinite(figures["loss"]):
+            kept = "earlier checkpoints are intact" if self.folder else "nothing was saved"
+            raise FloatingPointError(
+                f"the loss of {objective.name!r} became {figures['loss']} at step {step}; {kept}; try a lower lr"
+            )
+        if self.settings.clip:
+            nn.utils.clip_grad_norm_(objective.parameters, self.settings.clip)
+        optimiser.step()
+        return figures
+
+    def _gradients(self, objective: Objective, batch: BatchLike, context: Context) -> dict[str, float]:
+        """Sum up the gradient of the batch's mean loss, part by part; parts count by their targets."""
+        player, parts = self.players[objective.name], self.settings.accumulate
+        size = len(batch) // (self.world * parts)
+        totals: dict[str, Tensor] = {}
+        for part in range(parts):
+            at = (self.rank * parts + part) * size
+            rows = batch.rows(slice(at, at + size))
+            share = rows.targets / batch.targets
+            together = part == parts - 1 or self.world == 1
+            with contextlib.nullcontext() if together else player.no_sync():  # type: ignore[operator]
+                with self._precision():
+                    loss, metrics = player(rows.to(self.device), context)
+                (loss * (share * self.world)).backward()
+            for name, value in {"loss": loss.detach(), **metrics}.items():
+                totals[name] = totals.get(name, 0.0) + torch.as_tensor(value).detach().double() * share
+        values = torch.stack(list(totals.values()))
+        if self.world > 1:
+            dist.all_reduce(values)
+        self.seen[0] += float(values[0]) * batch.targets
+        self.seen[1] += batch.targets
+        return dict(zip(totals, values.tolist(), strict=True))
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        if self.settings.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    # -- the run ---------------------------------------------------------------------------------------
+
+    def run(self, *, resume: bool, quiet: bool) -> None:
+        """All updates that are left."""
+        if resume:
+            self._restore()
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        chief = self.folder if self.rank == 0 else None
+        at = self.outcome.step
+        log = Log(
+            chief, self.settings.steps, resume_at=at, tensorboard=self.settings.tensorboard, quiet=quiet
+        )
+        if at:
+            log.say(f"going on after step {at}")
+        with _gentle_interrupt() as interrupt:
+            self._steps(log, interrupt)
+        log.close()
+        self._finish()
+        if interrupt.is_set():
+            log.say(f"stopped after step {self.outcome.step}" + (f"; state kept in {chief}" if chief else ""))
+            raise KeyboardInterrupt
+
+    def _steps(self, log: Log, interrupt: threading.Event) -> None:
+        settings = self.settings
+        self.networks.train()
+        for step in range(self.outcome.step, settings.steps):
+            for objective in self.training.objectives:
+                if objective.due(step):
+                    figures = self._update(objective, step)
+                    log.progress(step + 1, **{f"{objective.name}": figures["loss"]})
+                    log.write(step + 1, "train", {"objective": objective.name, **figures})
+            if self.training.after_step is not None:
+                self.training.after_step(self._context(step, "after"))
+            self._track(step)
+            self.outcome.step = step + 1
+            last = step + 1 == settings.steps
+            if last or (step + 1) % settings.eval_every == 0:
+                self._evaluate(log)
+            if (step + 1) % settings.save_every == 0:
+                self._save()
+            if settings.patience and self.outcome.waited >= settings.patience:
+                log.say(f"no better since step {self.outcome.best_step}: stopping at {step + 1}")
+                break
+            if interrupt.is_set():
+                break
+        self._save()
+
+    def _track(self, step: int) -> None:
+        """Move the averaged weights; they follow quickly at first."""
+        decay = min(self.settings.ema, (step + 1) / (step + 10))
+        if self.ema:
+            now = self.networks.state_dict()
+            for name, average in self.ema.items():
+                if average.is_floating_point():
+                    average.lerp_(now[name].detach(), 1 - decay)
+                else:
+                    average.copy_(now[name])
+
+    def _evaluate(self, log: Log) -> None:
+        """Measure the averaged weights on the validation pieces, keep them if they are the best."""
+        figures = {"train_loss": self.seen[0] / max(1.0, self.seen[1])}
+        self.seen = [0.0, 0.0]
+        with self._averaged(), torch.no_grad():
+            self.networks.eval()
+            if self.training.validate is not None:
+                figures |= self.training.validate()
+            self.networks.train()
+            watched = "train_loss" if self.settings.monitor == "train" else "loss"
+            value = figures.get(watched)
+            if value is not None:
+                self.outcome.waited += 1
+                if value < self.outcome.best:
+                    self.outcome.best, self.outcome.best_step, self.outcome.waited = (
+                        value,
+                        self.outcome.step,
+                        0,
+                    )
+                    self.best = self._copy()
+        self.outcome.history.append({"step": self.outcome.step, **figures})
+        log.write(self.outcome.step, "valid", figures)
+        if "loss" in figures:
+            log.progress(self.outcome.step, valid=figures["loss"])
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averaged weights in place of the current ones."""
+        if not self.ema:
+            yield
+            return
+        current = self._copy()
+        self.networks.load_state_dict(self.ema)
+        try:
+            yield
+        finally:
+            self.networks.load_state_dict(current)
+
+    def _copy(self) -> checkpoint.State:
+        return {n: t.detach().clone() for n, t in self.networks.state_dict().items()}
+
+    def _kept(self) -> checkpoint.State:
+        """The weights that count: the best seen, else the averaged, else the current."""
+        return self.best or self.ema or self._copy()
+
+    def _finish(self) -> None:
+        self.networks.load_state_dict(self._kept())
+        self.networks.eval()
+        if self.training.on_save is not None and self.rank == 0:
+            self.training.on_save()
+
+    # -- state -----------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        if self.folder is None or not self.outcome.step:
+            return
+        out = self.outcome
+        scalars = [out.step, out.best, out.best_step, out.waited, *self.seen]
+        state = {"loop": torch.tensor(scalars, dtype=torch.float64)}
+        for kind, weights in (("now", self._copy()), ("ema", self.ema), ("best", self.best)):
+            state |= {f"{kind}/{n}": t for n, t in weights.items()}
+        for name, optimiser in self.optimisers.items():
+            for index, values in optimiser.state_dict()["state"].items():
+                state |= {f"optimiser/{name}/{index}/{k}": torch.as_tensor(v) for k, v in values.items()}
+        checkpoint.save_state(self.folder / "state", out.step, state)
+        if self.training.on_save is not None and self.rank == 0:
+            current = self._copy()
+            self.networks.load_state_dict(self._kept())
+            self.training.on_save()
+            self.networks.load_state_dict(current)
+
+    def _restore(self) -> None:
+        saved = checkpoint.steps_saved(self.folder / "state") if self.folder is not None else []
+        if not saved:
+            raise ValueError(f"there is no training state to resume from in {self.folder}")
+        state = checkpoint.load_state(saved[-1][1])
+        step, best, best_step, waited, *self.seen = state["loop"].tolist()
+        self.outcome = Outcome(int(step), best, int(best_step), int(waited))
+        parts = {kind: _under(state, f"{kind}/") for kind in ("now", "ema", "best")}
+        self.networks.load_state_dict(parts["now"])
+        self.ema = {n: t.to(self.device) for n, t in parts["ema"].items()}
+        self.best = {n: t.to(self.device) for n, t in parts["best"].items()}
+        for name, optimiser in self.optimisers.items():
+            values: dict[int, dict[str, Tensor]] = {}
+            for key, tensor in _under(state, f"optimiser/{name}/").items():
+                index, field_name = key.split("/")
+                values.setdefault(int(index), {})[field_name] = tensor
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": values})
+
+
+def _under(state: checkpoint.State, prefix: str) -> checkpoint.State:
+    return {n[len(prefix) :]: t for n, t in state.items() if n.startswith(prefix)}
