@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
+
 from _table import write_table
 from baselines import jsb_backoff
-
 from otonoha.data.corpus import corpus
 from otonoha.data.jsb import jsb_arrays
 from otonoha.models.lstm_attention.model import LSTMAttention

@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
+
 from _table import write_table
 from baselines import melody_backoff
-
 from otonoha.data.corpus import corpus
 from otonoha.models.lstm_attention.model import LSTMAttention
 from otonoha.music.piece import Piece
@@ -80,7 +80,11 @@ def train(row: str, seed: int, pieces: dict[str, list[Piece]]) -> dict[str, floa
         pieces["train"], pieces["valid"], out=folder, resume=resume, quiet=True, seed=seed, **extra
     )
     figures = {f"{s} {k}": v for s in ("valid", "test") for k, v in model.likelihood(pieces[s]).items()}
-    figures |= {"best step": outcome.best_step, "steps": outcome.step, "CPU-seconds": time.process_time() - began}
+    figures |= {
+        "best step": outcome.best_step,
+        "steps": outcome.step,
+        "CPU-seconds": time.process_time() - began,
+    }
     figures["parameters"] = model.parameters
     done.write_text(json.dumps(figures, indent=1))
     return figures
@@ -160,7 +164,12 @@ def _summary(row: str, results: list[dict[str, float]]) -> dict:
     if len(results) > 1:
         summary["test sd"] = round(stdev(r["test loss"] for r in results), 4)
     best, steps = (round(mean(r[k] for r in results)) for k in ("best step", "steps"))
-    return summary | {"seeds": len(results), "best step": best, "steps": steps, "parameters": results[0]["parameters"]}
+    return summary | {
+        "seeds": len(results),
+        "best step": best,
+        "steps": steps,
+        "parameters": results[0]["parameters"],
+    }
 
 
 def _rounded(figures: dict[str, float]) -> dict[str, float]:

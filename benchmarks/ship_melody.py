@@ -17,7 +17,7 @@ from otonoha.models.lstm_attention.model import LSTMAttention
 from otonoha.models.pretrained import SHIPPED, load
 
 RECIPES = {
-    "melody": ("small", {"steps": 3000, "eval_every": 150, "save_every": 150, "patience": 0}),
+    "melody": ("small", {"steps": 2400, "eval_every": 150, "save_every": 150, "patience": 0}),
     "answer": ("encoder_decoder", {"steps": 3000, "eval_every": 150, "save_every": 150, "patience": 8}),
 }
 SUMMARY = {
@@ -30,7 +30,9 @@ def main(name: str) -> None:
     """Train `name` in runs/`name`, then write it to the package."""
     preset, settings = RECIPES[name]
     parts = [corpus("lieder-voice"), corpus("bach-chorales")]
-    train, valid, test = ([p for c in parts for p in getattr(c, split)] for split in ("train", "valid", "test"))
+    train, valid, test = (
+        [p for c in parts for p in getattr(c, split)] for split in ("train", "valid", "test")
+    )
     run = Path("runs") / name
     resume = any((run / "state").glob("step-*")) if run.exists() else False
     model = load(run) if resume else LSTMAttention(preset)
@@ -50,7 +52,9 @@ def main(name: str) -> None:
             for key, value in model.likelihood(pieces).items()
         },
     }
-    model.defaults = {"bars": 16, "temperature": 0.9, "min_p": 0.02} if name == "melody" else {"temperature": 0.8}
+    model.defaults = (
+        {"bars": 16, "temperature": 0.9, "min_p": 0.02, "max_rest": 2} if name == "melody" else {"temperature": 0.8}
+    )
     model.save(run)
     folder = model.save(SHIPPED / name, half=True)
     print(folder, f"{sum(p.stat().st_size for p in folder.iterdir()) / 1e6:.2f} MB")

@@ -30,12 +30,12 @@ _DOORS = {
     "read": "otonoha.io:read",
     "write": "otonoha.io:write",
     "render": "otonoha.io:render",
-    "plot": "otonoha.plots:",
+    "plot": "otonoha.plots:door",
     "metrics": "otonoha.metrics:",
 }
 """Public name -> where it lives ("module:" stands for the module itself)."""
 
-__all__ = sorted([*_DOORS, "__version__"])  # noqa: PLE0604  (names are strings, made above)
+__all__ = sorted([*_DOORS, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

@@ -115,6 +115,31 @@ def test_any_notes_and_names_survive(found, tpq, name):
     )
 
 
+@pytest.mark.parametrize(
+    ("encoding", "name", "syllables"),
+    [
+        ("cp932", "ソプラノ", ["さ", "く", "ら"]),
+        ("latin-1", "Mélodie", ["É", "té", "là"]),
+        ("utf-8", "声", ["é", "ソ", "x"]),
+    ],
+)
+def test_texts_in_old_encodings(encoding, name, syllables):
+    file = mido.MidiFile(type=1, charset=encoding)
+    chunk = mido.MidiTrack(
+        [mido.MetaMessage("track_name", name=name), mido.Message("program_change", program=3)]
+    )
+    for syllable in syllables:
+        chunk.append(mido.MetaMessage("lyrics", text=syllable))
+        chunk.append(mido.Message("note_on", note=60, velocity=60))
+        chunk.append(mido.Message("note_off", note=60, time=16_383))
+    file.tracks.append(chunk)
+    buffer = io.BytesIO()
+    file.save(file=buffer)
+    track = read_midi(buffer.getvalue()).tracks[0]
+    assert (track.name, track.program) == (name, 3)
+    assert words(track) == [(16_383 * i, text) for i, text in enumerate(syllables)]
+
+
 def test_resolution_that_midi_cannot_hold(tmp_path):
     score = Score(40_000)
     with pytest.raises(ValueError, match="MIDI holds 1 to 32767 ticks per quarter note"):

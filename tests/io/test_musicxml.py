@@ -1,4 +1,3 @@
-import glob
 import os
 import zipfile
 from collections import Counter
@@ -150,10 +149,10 @@ def test_directions_dynamics_and_markers():
               "<kind>minor-seventh</kind><bass><bass-step>D</bass-step></bass></harmony>"  # fmt: skip
     score = read_musicxml(xml([
         direction(metronome) + direction("<rehearsal>A</rehearsal>") + direction("<dynamics><p/></dynamics>")
-        + harmony + note("C", 6) + direction("<dynamics><ff/></dynamics>") + '<sound tempo="90"/>'
+        + harmony + note("C", 6) + direction("<dynamics><ff/></dynamics>") + '<sound tempo="75"/>'
         + note("D", 12, more="<notations><fermata/></notations>"),
     ], parts=2))  # fmt: skip
-    assert tempo_map(score) == [(0, 60.0), (score.tpq, 90.0)]
+    assert tempo_map(score) == [(0, 60.0), (score.tpq, 75.0)]
     assert notes(score.tracks[0]).velocity.tolist() == [50, 110]
     assert marker(score, "section") == [(0, "A")]
     assert marker(score, "chord") == [(0, "Bbm7/D")]
@@ -166,14 +165,15 @@ def test_repeats_are_played_out_only_when_asked():
     close = '<barline><ending number="1" type="stop"/><repeat direction="backward"/></barline>'
     second = '<barline><ending number="2" type="start"/></barline>'
     end = '<barline><ending number="2" type="stop"/></barline>'
-    data = xml([note("C", 18), forward + note("D", 18), first + note("E", 18) + close, second + note("F", 18) + end,
-                note("G", 18)])  # fmt: skip
+    data = xml([note("C", 18), forward + note("D", 18), first + note("E", 18) + close,
+                second + note("F", 18) + end, note("G", 18)])  # fmt: skip
     assert notes(read_musicxml(data).tracks[0]).pitch.tolist() == [60, 62, 64, 65, 67]
     assert notes(read_musicxml(data, repeats=True).tracks[0]).pitch.tolist() == [60, 62, 64, 62, 65, 67]
 
 
 def test_drums_keep_their_instruments():
-    extra = '<midi-instrument id="P0-I36"><midi-channel>10</midi-channel><midi-unpitched>37</midi-unpitched></midi-instrument>'
+    drum = "<midi-channel>10</midi-channel><midi-unpitched>37</midi-unpitched>"
+    extra = f'<midi-instrument id="P0-I36">{drum}</midi-instrument>'
     hit = '<note><unpitched/><duration>18</duration><instrument id="P0-I36"/></note>'
     score = read_musicxml(xml([hit], extra=extra))
     assert score.tracks[0].is_drum
@@ -237,27 +237,29 @@ def test_signs_fill_the_time_exactly(start, length, divisions):
 
 @pytest.mark.parametrize(
     ("start", "end", "divisions", "types"),
-    [(0, 4, 1, ["whole"]), (0, 5, 2, ["half", "eighth"]), (1, 6, 2, ["eighth", "half"]), (0, 1, 3, ["eighth"]),
-     (0, 2, 3, ["quarter"]), (2, 4, 3, ["quarter"]), (0, 3, 4, ["eighth"]), (0, 1, 5, ["16th"])],
+    [(0, 4, 1, ["whole"]), (0, 5, 2, ["half", "eighth"]), (1, 6, 2, ["eighth", "half"]),
+     (0, 1, 3, ["eighth"]), (0, 2, 3, ["quarter"]), (2, 4, 3, ["quarter"]),
+     (0, 3, 4, ["eighth"]), (0, 1, 5, ["16th"])],
 )  # fmt: skip
 def test_signs(start, end, divisions, types):
     assert [s.type for s in signs(start, end, divisions)] == types
 
 
-GRID = st.sampled_from([1, 2, 3, 4, 6, 8, 12])
+GRID = st.sampled_from([2, 4, 6, 8, 10, 12, 14, 24])
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 60), st.integers(1, 30), st.integers(30, 90), st.integers(1, 127)),
              min_size=1, max_size=25, unique_by=lambda r: (r[0], r[2])),
-    GRID, st.sampled_from([(4, 4), (3, 4), (6, 8), (5, 4), (2, 2), (7, 8)]), st.integers(0, 3), st.integers(-7, 7),
+    GRID, st.sampled_from([(4, 4), (3, 4), (6, 8), (5, 4), (2, 2), (7, 8)]),
+    st.integers(0, 3), st.integers(-5, 5),
 )  # fmt: skip
 def test_any_notes_survive(found, tpq, metre, upbeat, sharps):
     score = Score(tpq)
     score.tracks = [track_of(*np.array(found).T)]
     score.time_signatures = [TimeSignature(0, *metre)]
-    score.key_signatures = [KeySignature(0, sharps if abs(sharps) < 6 else 0, 0)]
+    score.key_signatures = [KeySignature(0, sharps, 0)]
     if 0 < upbeat < 4 * metre[0] / metre[1]:
         score.markers = [TextMeta(0, f"pickup:{upbeat}")]
     after = read_musicxml(musicxml_bytes(score))
@@ -271,9 +273,8 @@ def test_performed_music_is_rounded_to_what_can_be_notated():
     score = Score(480)
     score.tracks = [track_of([3, 481, 1003], [470, 500, 430], [60, 62, 64])]
     after = read_musicxml(musicxml_bytes(score))
-    assert [(float(o), float(d)) for o, d, *_ in rows(after.tracks[0], after.tpq)] == pytest.approx(
-        [(0, 1), (1, 1 + 1 / 24), (2 + 1 / 12, 11 / 12)]
-    )
+    twentyfourths = [(o * 24, d * 24) for o, d, *_ in rows(after.tracks[0], after.tpq)]
+    assert twentyfourths == [(0, 24), (24, 25), (50, 22)]
 
 
 def test_archive_names_its_score(tmp_path):
@@ -287,7 +288,7 @@ def test_archive_names_its_score(tmp_path):
     not Path(DATA, "openscore-lieder").is_dir(), reason="OTONOHA_DATA has no openscore-lieder"
 )
 def test_real_songs_survive():
-    for path in sorted(glob.glob(f"{DATA}/openscore-lieder/mxl/*.mxl"))[10::400]:
+    for path in sorted(Path(DATA, "openscore-lieder", "mxl").glob("*.mxl"))[10::400]:
         before = read(path)
         after = read_musicxml(musicxml_bytes(before))
         for a, b in zip(after.tracks, before.tracks, strict=True):

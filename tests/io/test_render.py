@@ -268,7 +268,7 @@ def tell_apart(programs: list[int], seen: list, unseen: list) -> np.ndarray:
     def collect(notes, keys):
         rows = [(p, features(sound(p, pitch, velocity, 0.7))) for p in programs for pitch, velocity in notes]
         rows += [
-            (128 + key % 2, features(synth().wave(drum(key), Note(60, 100, 1.0)).mean(axis=0)))
+            (128 + (key - 35) // 6, features(synth().wave(drum(key), Note(60, 100, 1.0)).mean(axis=0)))
             for key in keys
         ]
         labels, values = zip(*rows)

@@ -130,7 +130,7 @@ class _TuneReader:
         if match:
             self._field(match[1], match[2].strip())
             return
-        music = re.split(r"(\[[KLMQPV]:[^\]]*\])", line.split("%")[0])
+        music = re.split(r"(\[[KLMQPV]:[^\]]{0,99}\])", line.split("%")[0])
         self.voice.line, self.voice.sung = [], 0
         for piece in music:
             inline = re.fullmatch(r"\[([KLMQPV]):([^\]]*)\]", piece)
@@ -144,7 +144,8 @@ class _TuneReader:
         if letter == "V":
             label, _, rest = text.partition(" ")
             named = re.search(r'name\s*=\s*"([^"]*)"', rest)
-            self.voice = self._voice(label, named[1] if named else label)
+            self.voice = self._voice(label, label)
+            self.voice.name = named[1] if named else self.voice.name
             self.voice.line, self.voice.sung = [], 0
         elif letter == "P":
             voice.emit("section", text)

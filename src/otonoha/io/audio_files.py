@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,7 @@ FORMATS = {
 MAX_BYTES = 2**30
 MAX_SAMPLES = 2**30
 HEADROOM = 0.99
+SLACK = 64
 
 
 def read_audio(
@@ -34,8 +38,9 @@ def read_audio(
     import soundfile
 
     data = load_bytes(path, limit=limit)
+    _check_wav(path, data)
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with _quiet(), soundfile.SoundFile(io.BytesIO(data)) as file:
             first = min(max(round(start * file.samplerate), 0), file.frames)
             last = file.frames if stop is None else min(round(stop * file.samplerate), file.frames)
             wanted = max(last - first, 0)
@@ -55,6 +60,37 @@ def read_audio(
     if not np.isfinite(samples).all():
         raise ValueError(f"{path}: damaged, some samples are no numbers")
     return Audio(samples.T, rate)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the MP3 decoder's chatter about damaged frames out of the terminal (it writes to stderr itself)."""
+    try:
+        stderr = os.dup(2)
+    except OSError:  # no stderr at all
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (a device, not a path)
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _check_wav(path: str | Path, data: bytes) -> None:
+    """Refuse a WAV file that was cut short: libsndfile would read what is left without a word."""
+    at = 12
+    while data[:4] == b"RIFF" and at + 8 <= len(data):
+        name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        missing = at + 8 + size - len(data)
+        if name == b"data":
+            streamed = size in (0, 0xFFFFFFFF)  # written before its length was known
+            if missing > SLACK and not streamed:
+                raise ValueError(f"{path}: damaged, {missing:,} of {size:,} bytes of sound are missing")
+            return
+        at += 8 + size + size % 2
 
 
 def _check_promise(path: str | Path, size: int, frames: int, channels: int) -> None:

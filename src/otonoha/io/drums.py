@@ -23,6 +23,7 @@ SKIN = Timbre(
     noises=(Noise(-10, 200, 3000, decay=0.05, touch=10),),
     one_shot=True,
     room=0.6,
+    level=-3,
 )
 PLATE_MODES = (1, 1.34, 1.68, 2.06, 2.48, 2.81, 3.37, 4.14, 4.93, 5.6, 6.5, 7.7)
 PLATE = Timbre(
@@ -38,7 +39,7 @@ PLATE = Timbre(
     room=0.5,
 )
 NOISE = Timbre(voices=NO_TONE, one_shot=True, room=0.5)
-STICK = replace(SKIN, glide=0.0, tilt=0.2)
+STICK = replace(SKIN, glide=0.0, tilt=0.2, level=0)
 
 
 def _skin(hertz: float, decay: float, pan: float, glide: float = 0.25, noise: float = -2) -> Timbre:
@@ -46,12 +47,12 @@ def _skin(hertz: float, decay: float, pan: float, glide: float = 0.25, noise: fl
     return replace(SKIN, hertz=hertz, decay=decay, pan=pan, glide=glide, noises=(hit,))
 
 
-def _rattle(low: float, high: float, decay: float, attack: float, pan: float, level: float = 0.0) -> Timbre:
-    return replace(NOISE, noises=(Noise(level, low, high, decay=decay, attack=attack),), pan=pan, level=6)
+def _rattle(low: float, high: float, decay: float, attack: float, pan: float) -> Timbre:
+    return replace(NOISE, noises=(Noise(0, low, high, decay=decay, attack=attack),), pan=pan, level=6)
 
 
 def _plate(hertz: float, decay: float, pan: float, tone: float, hiss: Noise) -> Timbre:
-    return replace(PLATE, hertz=hertz, decay=decay, pan=pan, noises=(hiss,), level=tone)
+    return replace(PLATE, hertz=hertz, decay=decay, pan=pan, noises=(hiss,), level=tone - 1)
 
 
 def _bar(hertz: float, decay: float, pan: float, ratios=(1, 2.72, 5.2), levels=(0, -8, -16)) -> Timbre:
@@ -70,7 +71,7 @@ KICK = replace(
     noises=(Noise(5, 1200, 6500, decay=0.05, touch=12), Noise(0, 90, 600, decay=0.08)),
     pan=0.0,
     room=0.15,
-    level=-1,
+    level=-3,
 )
 SNARE = replace(
     SKIN,
@@ -82,7 +83,7 @@ SNARE = replace(
     glide_time=0.02,
     noises=(Noise(-5, 1300, 8000, decay=0.36, touch=4), Noise(-2, 250, 2500, decay=0.14)),
     pan=0.05,
-    level=1,
+    level=0,
 )
 HISS = Noise(2, 6500, 15000, decay=0.09, touch=4)
 KIT: dict[int, Timbre] = {
@@ -149,7 +150,7 @@ KIT: dict[int, Timbre] = {
     78: replace(_skin(520, 0.35, 0.2, glide=-0.5, noise=-20), glide_time=0.12),
     79: replace(_skin(330, 0.6, 0.2, glide=0.6, noise=-20), glide_time=0.2),
     80: _bar(2900, 0.14, 0.35, ratios=(1, 2.41, 3.1, 4.2, 5.1), levels=(-6, -3, -1, 0, -3)),
-    81: _bar(2900, 2.6, 0.35, ratios=(1, 2.41, 3.1, 4.2, 5.1), levels=(-6, -3, -1, 0, -3)),
+    81: replace(_bar(2900, 2.2, 0.35, ratios=(1, 2.41, 3.1, 4.2, 5.1), levels=(-6, -3, -1, 0, -3)), level=-5),
 }
 
 

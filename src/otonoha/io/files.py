@@ -13,7 +13,7 @@ from otonoha.music.suggest import one_of
 
 SCORE_SUFFIXES = (".mid", ".midi", ".musicxml", ".xml", ".mxl")
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
-AUDIO_HEADS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")
+AUDIO_HEADS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM")
 
 
 def read(path: str | Path, *, limit: int = MAX_BYTES) -> Score | Audio:
@@ -49,7 +49,8 @@ def _kind(data: bytes, suffix: str) -> str:
         return "midi"
     if head.startswith((b"PK\x03\x04", b"<", b"\xff\xfe<", b"\xfe\xff\x00<", b"\0<")):
         return "musicxml"
-    if head.startswith(AUDIO_HEADS):
+    mpeg = len(data) > 1 and data[0] == 0xFF and data[1] & 0xE6 == 0xE2  # sync and layer III
+    if head.startswith(AUDIO_HEADS) or mpeg:
         return "audio"
     if head.startswith((b"X:", b"%abc")) or suffix == ".abc":
         return "abc"

@@ -17,9 +17,10 @@ REVERB_BANDS = (
     (np.inf, 0.4),
 )  # up to Hz: seconds to fall by 60 dB
 LOOK_AHEAD_SECONDS = 0.003
+SLICE = 1 << 20
 
 
-def add_reverb(mix: np.ndarray, send: np.ndarray, rate: int, *, amount: float = 0.2, seed: int = 0) -> None:
+def add_reverb(mix: np.ndarray, send: np.ndarray, rate: int, *, amount: float = 0.16, seed: int = 0) -> None:
     """Add to `mix` (2, frames), in place, what a small hall makes of `send` (frames)."""
     response = room_response(rate, seed=seed) * np.float32(amount)
     size = 1 << int(np.ceil(np.log2(2.5 * response.shape[1])))
@@ -52,8 +53,8 @@ def room_response(rate: int, *, seed: int = 0) -> np.ndarray:
 
 
 def normalise(mix: np.ndarray, rate: int) -> np.ndarray:
-    """Bring the mix to the common loudness without clipping; silence stays silence."""
-    peak = float(np.abs(mix).max(initial=0.0))
+    """Bring the mix, in place, to the common loudness without clipping; silence stays silence."""
+    peak = max(float(mix.max(initial=0.0)), -float(mix.min(initial=0.0)))
     if peak < 1e-9:
         return mix
     gain = 10 ** (LOUDNESS_DB / 20) / max(loudness(mix, rate), 1e-12)
@@ -63,28 +64,30 @@ def normalise(mix: np.ndarray, rate: int) -> np.ndarray:
 
 def loudness(mix: np.ndarray, rate: int) -> float:
     """RMS of the parts that sound: 0.4 s blocks no more than 20 dB below the mean of the audible ones."""
-    hop = max(1, int(0.4 * rate))
-    starts = np.arange(0, mix.shape[1], hop)
-    power = np.add.reduceat(np.einsum("cf,cf->f", mix, mix), starts) / len(mix)
-    power /= np.diff(np.append(starts, mix.shape[1]))
+    hop = max(1, min(int(0.4 * rate), mix.shape[1]))
+    blocks = mix[:, : mix.shape[1] // hop * hop].reshape(len(mix), -1, hop)
+    power = np.einsum("cbf,cbf->b", blocks, blocks) / (len(mix) * hop)
     audible = power[power > power.max() * 1e-6]
     return float(np.sqrt(audible[audible >= audible.mean() * 0.01].mean()))
 
 
 def limit(mix: np.ndarray, rate: int) -> np.ndarray:
-    """Hold every peak below PEAK by a gain that moves slowly and looks ahead (no distortion, no clipping)."""
+    """Hold every peak below PEAK, in place, by a gain that moves slowly and looks ahead (no distortion)."""
     hop = max(1, int(LOOK_AHEAD_SECONDS * rate))
     starts = np.arange(0, mix.shape[1], hop)
-    peaks = np.maximum.reduceat(np.abs(mix).max(axis=0), starts)
+    above, below = np.maximum.reduceat(mix, starts, axis=1), np.minimum.reduceat(mix, starts, axis=1)
+    peaks = np.maximum(above, -below).max(axis=0)
     if peaks.max(initial=0.0) <= PEAK:
         return mix
     need = np.minimum(1, PEAK / np.maximum(peaks, 1e-9))
     reach = 5  # blocks to either side: the lowest need around, then its mean over as many
     padded = np.pad(need, 2 * reach, mode="edge")
     lowest = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).min(axis=1)
-    smooth = np.convolve(
-        lowest, np.hanning(2 * reach + 3)[1:-1] / np.hanning(2 * reach + 3).sum(), mode="valid"
-    )
+    window = np.hanning(2 * reach + 3)[1:-1]
+    smooth = np.convolve(lowest, window / window.sum(), mode="valid")
     centres = starts + hop / 2
-    mix *= np.interp(np.arange(mix.shape[1]), centres, smooth).astype(np.float32)
-    return np.clip(mix, -PEAK, PEAK, out=mix)
+    for start in range(0, mix.shape[1], SLICE):  # bounded memory
+        part = mix[:, start : start + SLICE]
+        part *= np.interp(np.arange(start, start + part.shape[1]), centres, smooth).astype(np.float32)
+        np.clip(part, -PEAK, PEAK, out=part)
+    return mix

@@ -44,7 +44,6 @@ class Part:
     name: str = ""
     program: int | None = None
     is_drum: bool = False
-    drum_pitches: dict[str, int] = field(default_factory=dict)
     measure: list[int] = field(default_factory=list)
     offset: list[int] = field(default_factory=list)
     duration: list[int] = field(default_factory=list)
@@ -232,9 +231,9 @@ class Assembly:
 
     def _keys(self, score: Score) -> list[KeySignature]:
         found = self._in_force("key")
-        ends = [t for t, _ in found[1:]] + [int(self.line.start[-1])]
+        ends = [t for t, _ in found] + [int(self.line.start[-1])]
         keys = []
-        for (tick, value), end in zip(found, ends, strict=True):
+        for (tick, value), end in zip(found, ends[1:], strict=True):
             sharps, mode = cast(tuple[int, str | None], value)
             keys.append(
                 KeySignature(

@@ -1,17 +1,21 @@
 """MIDI files <-> Score, through symusic.
 
 symusic files the lyrics of a track under a ghost track of the same name without notes; they are given
-back to the track whose notes they belong to. Texts are UTF-8 when written.
+back to the track whose notes they belong to. Texts are written in UTF-8; older encodings are recognised
+when reading (`midi_text.py`). Two equal pitches that overlap on one track are beyond MIDI: which of them
+ends first is lost.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from symusic import Score, Track
 
+from otonoha.io.midi_text import as_utf8
 from otonoha.music.tracks import notes
 
 MAX_BYTES = 100 * 2**20
@@ -27,11 +31,24 @@ def read_midi(source: str | Path | bytes, *, limit: int = MAX_BYTES, name: str =
     label = name or (str(source) if not isinstance(source, bytes) else "MIDI data")
     data = source if isinstance(source, bytes) else load_bytes(source, limit=limit)
     _check_chunks(data, label)
+    score = _parse(data, label)
+    if any("\ufffd" in text for text in _texts(score)):
+        score = _parse(as_utf8(data), label)
+    return _return_lyrics(score)
+
+
+def _parse(data: bytes, label: str) -> Score:
     try:
-        score = Score.from_midi(data)
+        return Score.from_midi(data)
     except (RuntimeError, ValueError, MemoryError) as error:
         raise ValueError(f"{label}: damaged MIDI file ({str(error).splitlines()[0]})") from None
-    return _return_lyrics(score)
+
+
+def _texts(score: Score) -> Iterator[str]:
+    yield from (m.text for m in score.markers)
+    for track in score.tracks:
+        yield track.name
+        yield from (lyric.text for lyric in track.lyrics)
 
 
 def _check_chunks(data: bytes, label: str) -> None:

@@ -63,10 +63,10 @@ class _Tie(NamedTuple):
 
 
 class PartReader:
-    """Walks through the measures of one part."""
+    """Walks through the measures of one part; `drums` maps the ids of drum instruments to pitches."""
 
-    def __init__(self, part: Part, tpq: int):
-        self.part, self.tpq = part, tpq
+    def __init__(self, part: Part, tpq: int, drums: dict[str, int]):
+        self.part, self.tpq, self.drums = part, tpq, drums
         self.scale: Ticks = tpq
         self.cursor: Ticks = 0
         self.reached: Ticks = 0
@@ -173,9 +173,8 @@ class PartReader:
     def _unpitched(self, note: Element, element: Element) -> int:
         self.part.is_drum = True
         instrument = note.find("instrument")
-        known = self.part.drum_pitches
-        if instrument is not None and instrument.get("id", "") in known:
-            return known[instrument.get("id", "")]
+        if instrument is not None and instrument.get("id", "") in self.drums:
+            return self.drums[instrument.get("id", "")]
         step = (element.findtext("display-step") or "B").strip()
         octave = whole(element.findtext("display-octave") or "4")
         return min(max(12 * (octave + 1) + STEPS.get(step, 11), 0), 127)

@@ -65,6 +65,7 @@ def _refuse_bombs(data: bytes) -> None:
 def _read_parts(data: bytes, tpq: int) -> tuple[dict[str, str], list[Part]]:
     header: dict[str, str] = {}
     declared: dict[str, Part] = {}
+    drums: dict[str, int] = {}
     parts: list[Part] = []
     reader: PartReader | None = None
     count, last = 0, 0
@@ -72,7 +73,7 @@ def _read_parts(data: bytes, tpq: int) -> tuple[dict[str, str], list[Part]]:
         tag = element.tag
         if tag == "measure":
             if reader is None:
-                reader = PartReader(Part(), tpq)
+                reader = PartReader(Part(), tpq, drums)
             reader.read(element)
             element.clear()
             last = count
@@ -81,7 +82,7 @@ def _read_parts(data: bytes, tpq: int) -> tuple[dict[str, str], list[Part]]:
             reader = None
             element.clear()
         elif tag == "score-part":
-            declared[element.get("id", "")] = _declared_part(element)
+            declared[element.get("id", "")] = _declared_part(element, drums)
         elif tag in ("work-title", "movement-title", "creator"):
             name = element.get("type", tag) if tag == "creator" else tag
             header.setdefault(name, " ".join((element.text or "").split()))
@@ -93,7 +94,8 @@ def _read_parts(data: bytes, tpq: int) -> tuple[dict[str, str], list[Part]]:
     return titles | {"composer": header.get("composer", "")}, parts
 
 
-def _declared_part(element: ET.Element) -> Part:
+def _declared_part(element: ET.Element, drums: dict[str, int]) -> Part:
+    """Name, program and channel of a part; the pitches of drum instruments go into `drums`, by id."""
     part = Part(name=" ".join((element.findtext("part-name") or "").split()))
     for instrument in element.iterfind("midi-instrument"):
         program, channel = instrument.findtext("midi-program"), instrument.findtext("midi-channel")
@@ -102,7 +104,7 @@ def _declared_part(element: ET.Element) -> Part:
         part.is_drum |= bool(channel) and whole(channel) == 10
         unpitched = instrument.findtext("midi-unpitched")
         if unpitched and 1 <= whole(unpitched) <= 128:
-            part.drum_pitches[instrument.get("id", "")] = whole(unpitched) - 1
+            drums[instrument.get("id", "")] = whole(unpitched) - 1
     sound = element.findtext("score-instrument/instrument-sound") or ""
     if sound.startswith("voice.") and part.program not in VOICE_PROGRAMS:
         part.program = VOICE_PROGRAMS[0]  # editors without a singer put an oboe or a trumpet there

@@ -11,7 +11,8 @@ The notes are gathered track by track (tempo map, sustain pedal, volume, pan, pi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from symusic import Score, Track
 from otonoha.io.drums import drum
 from otonoha.io.master import REVERB_SECONDS, add_reverb, normalise
 from otonoha.io.programs import timbre
-from otonoha.io.synth import Note, Synth, tail_seconds
+from otonoha.io.synth import Note, Synth, sounding_seconds
 from otonoha.io.timbres import Timbre
 from otonoha.music.audio import Audio
 from otonoha.music.time import seconds
@@ -69,24 +70,21 @@ def render(score: Score, *, rate: int = 44100, soundfont: str | Path | None = No
 def _render_built_in(score: Score, rate: int, seed: int) -> np.ndarray:
     alike: dict[tuple[Timbre, Note], list[Event]] = {}
     for event in events(score):
-        alike.setdefault((event.timbre, event.note.rounded()), []).append(event)
+        alike.setdefault((event.timbre, event.note.kind()), []).append(event)
     if not alike:
         return np.zeros((2, int(EMPTY_SECONDS * rate)), np.float32)
-    last = max(max(event.start for event in some) + sounds(*key) for key, some in alike.items())
+    last = max(
+        event.start + sounding_seconds(event.timbre, event.note.held) for event in chain(*alike.values())
+    )
     dry, wet = int((last + TAIL_SECONDS) * rate), int(REVERB_SECONDS * rate)
     mix, send = np.zeros((2, dry + wet), np.float32), np.zeros(dry, np.float32)
     synth = Synth(rate, seed)
-    for (sort, note), some in alike.items():  # each wave is computed once and let go
-        wave = synth.wave(sort, note)
+    for (sort, note), some in alike.items():  # each wave is computed once, for the longest of its notes
+        wave = synth.open(sort, replace(note, held=max(event.note.held for event in some)))
         for event in some:
-            place(mix, send, wave, round(event.start * rate), event)
+            place(mix, send, synth.let_go(wave, sort, event.note.held), round(event.start * rate), event)
     add_reverb(mix, send, rate, seed=seed)
     return normalise(mix, rate)
-
-
-def sounds(sort: Timbre, note: Note) -> float:
-    """Seconds from a note's onset until it has died away, at most."""
-    return tail_seconds(sort) + (0.0 if sort.one_shot else note.held)
 
 
 def place(mix: np.ndarray, send: np.ndarray, wave: np.ndarray, start: int, event: Event) -> None:

@@ -26,7 +26,8 @@ MAX_PARTIALS = 72  # per voice; the highest are faded, so that the cut is not he
 SILENCE_DB = 72.0  # a note that has fallen by so much is over
 FADE_ERROR = 2e-3
 ONE_CORE = 250_000  # multiplications; OpenBLAS goes parallel above 262,144
-CHUNK = 4096  # blocks per matrix product: memory stays bounded for a note of any length
+QUIET = 10 ** (-SILENCE_DB / 20)
+CHUNK = 256  # blocks at a time: memory stays bounded, and partials that have died are left out
 NOISE_SECONDS = 1.45
 NEPER = 20 / np.log(10)  # dB per neper
 VELOCITY_STEP = 6  # brightness is computed once per so many velocities; loudness follows every one
@@ -43,10 +44,19 @@ class Bank:
     power: np.ndarray
 
     def side(self, channel: int) -> Bank:
-        """The partials heard on one channel."""
-        on = self.gain[channel] > 1e-6
-        gain = self.gain[channel : channel + 1, on]
-        return Bank(self.frequency[on], self.phase[on], gain, self.decay[on], self.power[on])
+        """The partials heard on one channel, as a bank of one channel."""
+        one = Bank(self.frequency, self.phase, self.gain[channel : channel + 1], self.decay, self.power)
+        return one.only(one.gain[0] > 1e-6)
+
+    def only(self, those: np.ndarray) -> Bank:
+        """Some of the partials."""
+        return Bank(
+            self.frequency[those],
+            self.phase[those],
+            self.gain[:, those],
+            self.decay[those],
+            self.power[those],
+        )
 
 
 @dataclass(frozen=True)
@@ -58,11 +68,10 @@ class Note:
     held: float
     bend: tuple[tuple[float, float], ...] = ()
 
-    def rounded(self) -> Note:
-        """The note whose wave serves for all that hardly differ: velocity by six, length by 6 ms."""
+    def kind(self) -> Note:
+        """What all notes have in common that one wave can serve: pitch, bend, about the same velocity."""
         velocity = min(127, self.velocity // VELOCITY_STEP * VELOCITY_STEP + VELOCITY_STEP // 2)
-        blocks = max(1, round(self.held / (2 * BLOCK_SECONDS)))
-        return Note(self.pitch, velocity, blocks * 2 * BLOCK_SECONDS, self.bend)
+        return Note(self.pitch, velocity, 0.0, self.bend)
 
 
 class Synth:
@@ -82,9 +91,23 @@ class Synth:
 
     def wave(self, timbre: Timbre, note: Note) -> np.ndarray:
         """The note's sound, from its onset until it has died away: (channels, frames)."""
-        rng = np.random.default_rng([self._seed, 2, int(note.pitch * 16) + 4096, note.velocity])
+        return self.let_go(self.open(timbre, note), timbre, note.held)
+
+    def let_go(self, wave: np.ndarray, timbre: Timbre, held: float) -> np.ndarray:
+        """An open wave, damped from the moment at which its note is let go; a new array."""
+        end, off = int(sounding_seconds(timbre, held) * self.rate), round(held * self.rate)
+        out = wave[:, : max(end, self.block)].copy()
+        if not timbre.one_shot and off < out.shape[1]:
+            time = np.arange(out.shape[1] - off, dtype=np.float32)
+            out[:, off:] *= np.exp(time * np.float32(-60 / NEPER / timbre.release / self.rate))
+        out[:, -self.block :] *= np.linspace(1, 0, self.block, dtype=np.float32)
+        return out
+
+    def open(self, timbre: Timbre, note: Note) -> np.ndarray:
+        """The note's sound if it is never let go, as long as a note so long can be heard: (channels, frames)."""
+        rng = np.random.default_rng([self._seed, 2, int(note.pitch * 16) + 4096])
         bank = partials(timbre, note, self.rate, rng)
-        length = _sounding_seconds(timbre, note, bank)
+        length = min(sounding_seconds(timbre, note.held), _dying_seconds(timbre, bank)) + 2 * BLOCK_SECONDS
         edges = np.arange(max(2, int(np.ceil(length * self.rate / self.block)))) * (self.block / self.rate)
         envelope = log_envelope(timbre, note, edges)
         out = np.zeros((len(bank.gain), (len(edges) - 1) * self.block), np.float32)
@@ -100,7 +123,6 @@ class Synth:
         shift = 2.0 ** (round(noise.follow * (note.pitch - 60) / 4) / 3)  # thirds of octaves: few bands
         if noise.decay:
             shape = np.minimum(1, edges / noise.attack) * np.exp(-edges * (60 / NEPER) / noise.decay)
-            shape *= np.exp(release(timbre, note, edges))
         else:
             shape = np.exp(envelope)
         if noise.pulse:
@@ -150,7 +172,7 @@ def partials(timbre: Timbre, note: Note, rate: int, rng: np.random.Generator) ->
     return Bank(
         frequency=frequency[fine],
         phase=rng.random(frequency.size)[fine],
-        gain=(gains * both)[:, fine].astype(np.float32) * np.sqrt(2),
+        gain=(gains * both * np.sqrt(2))[:, fine].astype(np.float32),
         decay=(decay / slower).ravel()[fine],
         power=np.tile(1 + timbre.swell * np.log2(np.maximum(ratio, 1)), len(voices))[fine],
     )
@@ -191,30 +213,26 @@ def _decay_rates(timbre: Timbre, ratio: np.ndarray, f0: float) -> np.ndarray:
     return (60 / NEPER) / seconds * (1 + timbre.tilt * (ratio**1.15 - 1)).clip(0.5)
 
 
-def tail_seconds(timbre: Timbre) -> float:
-    """How long a note can sound at most after it is let go (a drum: after it is struck)."""
+def sounding_seconds(timbre: Timbre, held: float) -> float:
+    """From the onset until the release is over (a drum: until it has died away), at most."""
     if timbre.one_shot:
         return max([timbre.decay, *(noise.decay for noise in timbre.noises)]) * SILENCE_DB / 60
-    return timbre.release * SILENCE_DB / 60
+    return held + timbre.release * SILENCE_DB / 60
 
 
-def _sounding_seconds(timbre: Timbre, note: Note, bank: Bank) -> float:
-    """Until the release is over, or earlier when all partials and noises have died."""
-    tail = tail_seconds(timbre)
-    if timbre.one_shot:
-        return tail
+def _dying_seconds(timbre: Timbre, bank: Bank) -> float:
+    """Until all partials and noises have died by themselves; infinite for what is kept alive."""
+    if any(not noise.decay for noise in timbre.noises):
+        return np.inf
     ends = [noise.decay * SILENCE_DB / 60 for noise in timbre.noises]
     if bank.frequency.size:
         slowest = float(bank.decay.min())
         ends.append(SILENCE_DB / NEPER / slowest + timbre.attack if slowest > 0 else np.inf)
-    if any(not noise.decay for noise in timbre.noises):
-        ends.append(np.inf)
-    length = min(note.held + tail, max(ends, default=0.0))
-    return float(length if np.isfinite(length) else note.held + 1.0) + 2 * BLOCK_SECONDS
+    return max(ends, default=0.0)
 
 
 def log_envelope(timbre: Timbre, note: Note, edges: np.ndarray) -> np.ndarray:
-    """ln of the envelope at the blocks' edges: attack, fall to the sustained level, release."""
+    """ln of the envelope at the blocks' edges: attack, fall to the sustained level, tremolo."""
     hard = note.velocity / 127
     attack = max(timbre.attack * (1.5 - 0.75 * hard), BLOCK_SECONDS)
     level = np.sin(np.pi / 2 * np.minimum(1, edges / attack)) ** 2
@@ -223,17 +241,7 @@ def log_envelope(timbre: Timbre, note: Note, edges: np.ndarray) -> np.ndarray:
     if timbre.tremolo:
         deep = np.minimum(1, edges / 0.3) * timbre.tremolo
         level *= 1 - deep * (0.5 - 0.5 * np.cos(2 * np.pi * timbre.tremolo_rate * edges))
-    log = np.log(np.maximum(level, 1e-5))
-    log += release(timbre, note, edges)
-    log[-1] = -11.5
-    return log
-
-
-def release(timbre: Timbre, note: Note, edges: np.ndarray) -> np.ndarray:
-    """ln of the damping after the note is let go; a struck drum is not damped."""
-    if timbre.one_shot:
-        return np.zeros_like(edges)
-    return -np.maximum(0, edges - note.held) * (60 / NEPER / timbre.release)
+    return np.log(np.maximum(level, 1e-5))
 
 
 def warped_time(timbre: Timbre, note: Note, edges: np.ndarray) -> np.ndarray:
@@ -283,9 +291,14 @@ def _one_channel(bank: Bank, envelope, warped, edges, block: int, rate: int, dri
     fade = np.arange(block, dtype=np.float32) / block
     gain = np.tile(bank.gain[0], 2)[:, None]
     ahead, back = _phasors(turns) * (gain * (1 - fade)), _phasors(turns - per_block) * (gain * fade)
-    pieces = []
+    pieces, quiet = [], QUIET * bank.gain.max(initial=0.0)
     for first in range(0, len(edges) - 1, CHUNK):
         some = slice(first, min(first + CHUNK, len(edges) - 1) + 1)
+        strength = bank.gain[0] * np.exp(-bank.decay * edges[first])
+        alive = strength > quiet
+        if not alive.all():
+            bank, both = bank.only(alive), np.tile(alive, 2)
+            ahead, back = ahead[both], back[both]
         level = _levels(bank, envelope[some], edges[some], drift)
         angle = _angles(np.outer(warped[some], bank.frequency) + bank.phase)
         state = np.concatenate([np.sin(angle) * level, np.cos(angle) * level], axis=1)
@@ -319,7 +332,6 @@ def direct_tone(bank: Bank, envelope, warped, edges, block: int, rate: int, drif
 def _levels(bank: Bank, envelope: np.ndarray, edges: np.ndarray, drift: float) -> np.ndarray:
     exponent = np.outer(envelope, bank.power) - np.outer(edges, bank.decay)
     level = np.exp(np.maximum(exponent, -30).astype(np.float32))
-    level[envelope <= -11.5] = 0
     if drift:  # each partial breathes at its own slow pace
         pace = 0.7 + 3.1 * ((bank.phase * 7.3) % 1)
         level *= 1 + drift * np.sin(_angles(np.outer(edges, pace) + bank.phase))

@@ -143,16 +143,16 @@ ORGAN = Timbre(
     level=-5.0,
 )
 GUITAR = Timbre(
-    slope=4.2,
-    pluck=0.18,
+    slope=3.6,
+    pluck=0.14,
     stiffness=6e-5,
     formants=((110, 6, 40), (210, 6, 60), (420, 3, 120)),
-    cutoff=5200,
+    cutoff=6500,
     soft=1.8,
     attack=0.001,
     decay=2.6,
-    tilt=0.24,
-    release=0.3,
+    tilt=0.18,
+    release=0.35,
     noises=(Noise(-15, 700, 4500, decay=0.035, touch=8),),
     level=1.0,
 )
@@ -282,8 +282,8 @@ LEAD = Timbre(
 )
 PAD = Timbre(
     slope=6.5,
-    cutoff=2800,
-    soft=0.8,
+    cutoff=1800,
+    soft=1.6,
     attack=0.35,
     release=1.3,
     swell=0.5,

@@ -58,9 +58,9 @@ def lag_similarity(
 def _bar_grid(tune: Line) -> np.ndarray:
     """(bars, slots): the pitch that begins in each slot of each bar, -1 where none does."""
     if not len(tune):
-        return np.zeros((0, 1), np.int64)
+        return np.zeros((0, 1), np.int16)
     slots = np.rint(tune.place * _SLOTS).astype(np.int64)
-    grid = np.full((int(tune.bar[-1]) + 1, int(slots.max()) + 1), -1, np.int64)
+    grid = np.full((int(tune.bar[-1]) + 1, int(slots.max()) + 1), -1, np.int16)
     grid[tune.bar, slots] = tune.pitch
     return grid
 
@@ -70,11 +70,11 @@ def _alike(grid: np.ndarray, lag: int, up_to_transposition: bool) -> np.ndarray:
     earlier, later = grid[: max(len(grid) - lag, 0)], grid[lag:]
     both = (earlier >= 0) & (later >= 0)
     rows, slots = np.nonzero(both)
-    shift = later[rows, slots] - earlier[rows, slots]
+    shift = later[rows, slots].astype(np.int64) - earlier[rows, slots]
     if up_to_transposition:
-        tally = np.zeros((len(earlier), 255), np.int64)
-        np.add.at(tally, (rows, shift + 127), 1)
-        common = tally.max(axis=1, initial=0)
+        pairs, counts = np.unique(rows * 256 + shift + 127, return_counts=True)
+        common = np.zeros(len(earlier), np.int64)
+        np.maximum.at(common, pairs // 256, counts)
     else:
         common = np.bincount(rows[shift == 0], minlength=len(earlier))
     total = (earlier >= 0).sum(axis=1) + (later >= 0).sum(axis=1)

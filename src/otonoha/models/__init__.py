@@ -1,0 +1,1 @@
+"""Rooms of model families, and what they share: the verbs, the registry, loading."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from otonoha.sample.job import Job
 from otonoha.sample.tasks import Compose, Continue, Done, Explanation, Partial, Progress, Request, Take
 from otonoha.tokens.base import Codec, Tokens
 from otonoha.train import checkpoint, loop
-from otonoha.train.batches import Batch, Windows
+from otonoha.train.batches import Windows
 from otonoha.train.objective import Objective
 from otonoha.train.settings import Settings
 
@@ -68,7 +69,7 @@ class Model:
         for name in options:
             one_of(name, allowed, f"option of {self.family}")
         self.config = dataclasses.replace(config, **options)
-        self.codec: Codec = codec or codecs.codec(self.config.codec)
+        self.codec = codec or cast(Codec, codecs.codec(self.config.codec))
         self.defaults: dict[str, Any] = {}
         """Defaults of the controls that belong to this checkpoint."""
         self.card: dict[str, Any] = {}
@@ -92,6 +93,10 @@ class Model:
     def prepare(self, pieces: Sequence[Piece]) -> list[Tokens]:
         """Encode pieces; one that the codec cannot express is left out and counted in `skipped`."""
         return [t for piece in pieces if (t := self._encoded(piece)) is not None]
+
+    def arrange(self, score: Score) -> Score:
+        """What of a training score the model takes in: by default all."""
+        return score
 
     def learn(self, pieces: Sequence[Piece], valid: Sequence[Piece]) -> None:
         """Take from the data what the network's shape depends on (vocabularies, styles). Before `build`."""
@@ -160,20 +165,25 @@ class Model:
         self.skipped: list[tuple[str, str]] = []
         sequences, checks = self.prepare(train), self.prepare(held)
         if not sequences:
-            why = f"; the first: {self.skipped[0][0]}: {self.skipped[0][1]}" if self.skipped else ""
-            raise ValueError(f"none of the {len(train)} pieces can be learnt from{why}")
+            raise ValueError(f"none of the {len(train)} pieces can be learnt from{self._first_skipped()}")
         self.observe(sequences)
+        if held and not checks:
+            raise ValueError(f"none of the {len(held)} validation pieces can be used{self._first_skipped()}")
         folder = None if out is None else Path(out)
-        if folder is not None and not resume:
-            if (folder / "config.json").exists():
+        if folder is not None and _is_first_process():
+            there = (folder / "config.json").exists()
+            if there and not resume:
                 raise ValueError(f"{folder} already holds a model; choose another folder, or resume it")
-            self.save(folder)
+            if resume and not there:
+                raise ValueError(f"{folder} holds no run to resume")
+            if not there:
+                self.save(folder)
         training = loop.Training(
             networks=self.networks,
             objectives=self.objectives(),
             batches=_Draws(self, sequences),
             validate=(lambda: self.evaluate(checks)) if checks else None,
-            on_save=None if folder is None else lambda: self.save(folder),
+            on_save=None if folder is None else partial(self._save_to, folder),
         )
         outcome = loop.fit(training, self.config.train, folder=folder, resume=resume, quiet=quiet)
         self.networks.eval()
@@ -183,7 +193,7 @@ class Model:
         self, task: Any = None, *, seed: int | None = None, n: int | None = None, **options: Any
     ) -> Any:
         """Write music: one Take, or a list of `n`. See `stream` for the options."""
-        for event in self.stream(task, seed=seed, n=n or 1, **options):
+        for event in self.stream(task, seed=seed, n=1 if n is None else n, **options):
             if isinstance(event, Done):
                 return event.takes if n is not None else event.takes[0]
         raise RuntimeError(f"{self.family}.generate ended without Done")
@@ -229,9 +239,7 @@ class Model:
         self.skipped = []
         sequences = self.prepare(_pieces(pieces, "test"))
         if not sequences:
-            raise ValueError(
-                "none of these pieces can be measured: " + "; ".join(f"{i}: {w}" for i, w in self.skipped)
-            )
+            raise ValueError(f"none of the {len(pieces)} pieces can be measured{self._first_skipped()}")
         with torch.inference_mode():
             return self.evaluate(sequences)
 
@@ -270,13 +278,16 @@ class Model:
             raise ValueError(f"{folder} holds a {described['family']} model, not {cls.family}")
         try:
             model = cls(
-                from_json(cls.Config, described["config"]), codec=codecs.from_dict(described["codec"])
+                from_json(cls.Config, described["config"]),
+                codec=cast(Codec, codecs.from_dict(described["codec"])),
             )
-        except (TypeError, KeyError) as error:
+            model.defaults, model.card = dict(described.get("controls", {})), dict(described.get("card", {}))
+            model._turned(model.defaults)
+            _ = model.networks  # built here, where there is a file to blame for what cannot be built
+        except (TypeError, KeyError, ValueError, RuntimeError) as error:
             raise ValueError(
                 f"{folder / 'config.json'} does not describe a {cls.family} model: {error}"
             ) from error
-        model.defaults, model.card = dict(described.get("controls", {})), dict(described.get("card", {}))
         checkpoint.load_weights(folder / "model.safetensors", model.networks)
         return model
 
@@ -297,9 +308,24 @@ class Model:
             digest.update(name.encode() + t.detach().cpu().numpy().tobytes())
         return f"{self.family}-{digest.hexdigest()[:12]}"
 
+    def _save_to(self, folder: Path) -> None:
+        self.save(folder)
+
+    def _first_skipped(self) -> str:
+        """Why pieces were left out, by the example of the first."""
+        return f"; the first: {self.skipped[0][0]}: {self.skipped[0][1]}" if self.skipped else ""
+
+    def _turned(self, values: Mapping[str, Any], controls: Any = None) -> Any:
+        """Controls with some of them turned, checked."""
+        for name in values:
+            one_of(name, [c.name for c in knobs.describe(self.Controls)], f"control of {self.family}")
+        turned = dataclasses.replace(controls or self.Controls(), **values)
+        knobs.check(turned)
+        return turned
+
     def _encoded(self, piece: Piece) -> Tokens | None:
         try:
-            return self.codec.encode(piece.score())
+            return self.codec.encode(self.arrange(piece.score()))
         except ValueError as error:
             self.skipped.append((piece.id, str(error)))
             return None
@@ -308,18 +334,21 @@ class Model:
         self, task: Any, prompt: Any, seed: int | None, controls: Any, turned: dict[str, Any]
     ) -> Request:
         if task is None:
-            task = Compose() if prompt is None else Continue(_score(prompt))
-        elif isinstance(task, type):
-            task = task() if prompt is None else task(_score(prompt))
+            task = Compose if prompt is None else Continue
+        if isinstance(task, type) and task in self.capabilities.tasks:
+            task = _task(task, prompt)
+        elif prompt is not None and not isinstance(task, type):
+            raise ValueError(
+                f"the prompt has no effect beside a finished {type(task).__name__}; put it there"
+            )
         if not isinstance(task, self.capabilities.tasks):
             can = ", ".join(t.__name__ for t in self.capabilities.tasks)
-            raise ValueError(f"{self.family} cannot do {type(task).__name__} (it can: {can})")
-        for name in turned:
-            one_of(name, [c.name for c in knobs.describe(self.Controls)], f"control of {self.family}")
-        controls = dataclasses.replace(controls or self.Controls(), **turned)
-        knobs.check(controls)
-        controls = knobs.filled(controls, self.defaults)
-        seed = secrets.randbits(31) if seed is None else seed
+            asked = task.__name__ if isinstance(task, type) else type(task).__name__
+            raise ValueError(f"{self.family} cannot do {asked} (it can: {can})")
+        controls = knobs.filled(self._turned(turned, controls), self.defaults)
+        seed = secrets.randbits(31) if seed is None else int(seed)
+        if seed < 0:
+            raise ValueError(f"seed must not be negative, got {seed}")
         return Request(self.fingerprint, task, controls, seed)
 
 
@@ -333,7 +362,7 @@ class _Draws:
             for i, o in enumerate(model.objectives())
         }
 
-    def __call__(self, objective: str, update: int) -> Batch:
+    def __call__(self, objective: str, update: int) -> Any:
         return self.by_name[objective](update)
 
 
@@ -348,6 +377,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged: {error}") from error
     if not isinstance(described, dict) or not {"family", "config", "codec"} <= described.keys():
         raise ValueError(f"{path} does not describe a model (it needs family, config and codec)")
+    if not isinstance(described.get("format", 0), int):
+        raise ValueError(f"{path} is damaged: its format is {described['format']!r}")
     if described.get("format", 0) > FORMAT:
         raise ValueError(f"{path} was written by a newer otonoha (format {described['format']} > {FORMAT})")
     return described
@@ -371,6 +402,19 @@ def _score(music: Any) -> Score:
     if isinstance(music, Piece):
         return music.score()
     return music.music if isinstance(music, Take) else music
+
+
+def _task(kind: type, prompt: Any) -> Any:
+    """A task of this kind, with its prompt if it takes one."""
+    takes = "prompt" in {f.name for f in dataclasses.fields(kind)}
+    if takes != (prompt is not None):
+        raise ValueError(f"{kind.__name__} {'needs a' if takes else 'takes no'} prompt")
+    return kind(_score(prompt)) if takes else kind()
+
+
+def _is_first_process() -> bool:
+    """Of those that torchrun started: the only one that writes."""
+    return int(os.environ.get("RANK", 0)) == 0
 
 
 def _digest(score: Score | None) -> str | None:

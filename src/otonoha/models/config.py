@@ -36,7 +36,7 @@ def _back(hint: Any, value: Any, name: str) -> Any:
             return None
         return _back(next(a for a in get_args(hint) if a is not type(None)), value, name)
     if get_origin(hint) is tuple:
-        return _tuple(value)
+        return _tuple(get_args(hint), value, name)
     if get_origin(hint) is typing.Literal:
         return one_of(value, get_args(hint), name)
     wanted = {float: int | float, int: int, str: str, bool: bool}.get(hint)
@@ -47,5 +47,11 @@ def _back(hint: Any, value: Any, name: str) -> Any:
     return value
 
 
-def _tuple(value: Any) -> Any:
-    return tuple(_tuple(v) for v in value) if isinstance(value, list | tuple) else value
+def _tuple(hints: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{name} must be a list, got {value!r}")
+    if len(hints) == 2 and hints[1] is Ellipsis:
+        return tuple(_back(hints[0], v, name) for v in value)
+    if len(value) != len(hints):
+        raise ValueError(f"{name} must have {len(hints)} entries, got {value!r}")
+    return tuple(_back(h, v, name) for h, v in zip(hints, value, strict=True))

@@ -18,9 +18,9 @@ def shipped() -> dict[str, Path]:
 
 
 def find(name: str | Path) -> Path:
-    """The folder of a shipped model or the folder itself."""
+    """The folder itself, or that of a shipped model (which a folder that holds no model does not hide)."""
     path = Path(name).expanduser()
-    if path.is_dir():
+    if path.is_dir() and ((path / "config.json").exists() or str(name) not in shipped()):
         return path
     if path.exists():
         raise ValueError(f"{path} is a file; a model is a folder with config.json and model.safetensors")

@@ -15,16 +15,19 @@ FAMILIES = {
 }
 """Room under otonoha.models -> name of its model class."""
 
+EXAMPLES = {"_template": "Template"}
+"""Rooms to copy from: they can be built, loaded and tested like any other, but are not listed."""
+
 
 def family(name: str) -> type[Model]:
     """The model class of a family; imports its room (and torch)."""
-    room = one_of(name, FAMILIES, "model family")
+    room = name if name in EXAMPLES else one_of(name, FAMILIES, "model family")
     module = importlib.import_module(f"otonoha.models.{room}.model")
-    return getattr(module, FAMILIES[room])
+    return getattr(module, {**FAMILIES, **EXAMPLES}[room])
 
 
 def settings_of(name: str) -> tuple[type, type, dict]:
     """(Config, Controls, presets) of a family, without torch."""
-    room = one_of(name, FAMILIES, "model family")
+    room = name if name in EXAMPLES else one_of(name, FAMILIES, "model family")
     module = importlib.import_module(f"otonoha.models.{room}.config")
     return module.Config, module.Controls, module.PRESETS

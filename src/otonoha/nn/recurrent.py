@@ -35,6 +35,6 @@ class LSTM(nn.LSTM):
 
     def start(self, batch: int) -> tuple[Tensor, Tensor]:
         """The all-zero state for `batch` sequences: (h, c), each (layers, B, D)."""
-        w = self.weight_ih_l0
+        w = self.get_parameter("weight_ih_l0")
         zeros = w.new_zeros(self.num_layers, batch, self.hidden_size)
         return zeros, zeros.clone()

@@ -75,15 +75,24 @@ def _keyboard(ax: Axes, low: int, high: int) -> None:
 def _bar_lines(ax: Axes, bars: BarTable, tpq: int) -> None:
     """Bar lines, thin lines at the beats, bar numbers (a pick-up is bar 0)."""
     offset = 0 if bars.first_is_pickup else 1
-    for i, (start, end) in enumerate(zip(bars.start[:-1], bars.start[1:])):
-        ax.axvline(start, color="#b4b9c1", linewidth=0.9, zorder=1)
-        beat = 4 * tpq / bars.denominator[i]
-        if len(bars) <= 40:
-            for tick in np.arange(end - beat, start, -beat):
-                ax.axvline(tick, color=GRID, linewidth=0.5, zorder=1)
-    every = next(step for step in (1, 2, 4, 8, 16, 32, 64, 10**6) if len(bars) / step <= 24)
+    every = 1
+    while len(bars) / every > 24:
+        every *= 2
+    _verticals(ax, bars.start[:: every if len(bars) > 64 else 1], "#b4b9c1", 0.9)
+    if len(bars) <= 40:
+        beats = [
+            np.arange(end - 4 * tpq / lower, start, -4 * tpq / lower)
+            for start, end, lower in zip(bars.start[:-1], bars.start[1:], bars.denominator)
+        ]
+        _verticals(ax, np.concatenate(beats), GRID, 0.5)
     shown = [i for i in range(len(bars)) if (i + offset - 1) % every == 0]
     ax.set_xticks([bars.start[i] for i in shown], [str(i + offset) for i in shown])
+
+
+def _verticals(ax: Axes, ticks: np.ndarray, colour: str, width: float) -> None:
+    ax.vlines(
+        ticks, 0, 1, transform=ax.get_xaxis_transform(), color=colour, linewidth=width, zorder=1, clip_on=True
+    )
 
 
 def _keys(ax: Axes, score: Score, bar_count: int) -> None:

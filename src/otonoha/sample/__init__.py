@@ -1,0 +1,1 @@
+"""The one engine: writing tokens, choosing symbols, controls, tasks, jobs."""

@@ -1,4 +1,4 @@
-"""Choosing a symbol from logits: temperature, top-k, top-p, min-p, repetition, masks. Axes: B batch, V symbols.
+"""Choosing a symbol from logits: temperature, top-k/p, min-p, repetition, masks. Axes: B batch, V symbols.
 
 Works on NumPy arrays, because the last step of sampling is tiny and must give the same answer everywhere:
 each piece has its own generator, and one uniform number decides each symbol by the inverse of the
@@ -29,6 +29,16 @@ class Choice:
     window: int = 8
     """How far back repetition looks, in positions."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < np.inf:
+            raise ValueError(f"temperature must not be negative, got {self.temperature}")
+        if self.top_k < 0 or self.window < 1:
+            raise ValueError(f"top_k must be >= 0 and window >= 1, got {self.top_k} and {self.window}")
+        if not (0 < self.top_p <= 1 and 0 <= self.min_p <= 1):
+            raise ValueError(
+                f"top_p must be in (0, 1] and min_p in [0, 1], got {self.top_p} and {self.min_p}"
+            )
+
 
 def probabilities(
     logits: np.ndarray, choice: Choice, mask: np.ndarray | None = None, recent: np.ndarray | None = None
@@ -45,7 +55,8 @@ def probabilities(
         x[~mask] = -np.inf
     if choice.temperature == 0:
         return np.eye(x.shape[1])[x.argmax(1)]
-    x = (x - x.max(1, keepdims=True)) / choice.temperature
+    with np.errstate(over="ignore"):  # the tiniest temperatures send all but the likeliest to -inf
+        x = (x - x.max(1, keepdims=True)) / choice.temperature
     p = np.exp(x)
     p /= p.sum(1, keepdims=True)
     keep = _kept(p, choice)

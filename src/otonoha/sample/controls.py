@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import math
+import numbers
 import textwrap
 from dataclasses import dataclass
 from functools import cache
@@ -52,7 +54,12 @@ def describe(controls: type) -> list[ControlInfo]:
 
 @cache
 def field_docs(cls: type) -> dict[str, str]:
-    """The docstrings under the fields of a dataclass."""
+    """The docstrings under the fields of a dataclass and of those it inherits from."""
+    kinds = [c for c in reversed(cls.__mro__) if dataclasses.is_dataclass(c)]
+    return {name: text for kind in kinds for name, text in _docs_within(kind).items()}
+
+
+def _docs_within(cls: type) -> dict[str, str]:
     body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
     assert isinstance(body, ast.ClassDef)
     docs = {}
@@ -64,11 +71,25 @@ def field_docs(cls: type) -> dict[str, str]:
     return docs
 
 
+_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+
+
+def _is_a(kind: str, value: Any) -> bool:
+    if kind in ("bool", "str"):
+        return isinstance(value, bool if kind == "bool" else str)
+    wanted = numbers.Integral if kind == "int" else numbers.Real
+    return isinstance(value, wanted) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def check(controls: Any) -> None:
-    """Raise ValueError for the first control outside its range."""
+    """Raise ValueError for the first control of a wrong type or outside its range."""
     for info in describe(type(controls)):
         value = getattr(controls, info.name)
-        if value is None or isinstance(value, bool | str):
+        if value is None:
+            continue
+        if not _is_a(info.type, value):
+            raise ValueError(f"{info.name} must be {_WORDS[info.type]}, got {value!r}")
+        if info.type in ("str", "bool"):
             continue
         if (info.low is not None and value < info.low) or (info.high is not None and value > info.high):
             raise ValueError(f"{info.name} must be within {info.low} … {info.high}, got {value}")

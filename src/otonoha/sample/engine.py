@@ -22,7 +22,11 @@ State = Any
 
 
 class Step(Protocol):
-    """What the engine asks of a network."""
+    """What the engine asks of a network. Its tensors come and go on `device`."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
 
     def start(self, batch: int) -> State:
         """The state before anything is written."""
@@ -42,7 +46,7 @@ class Step(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Position:
-    """One position of all pieces: `drawn` (B, K), `context` name -> (B,), `active` (B,) bool: not ended before.
+    """One position of all pieces: `drawn` (B, K), `context` name -> (B,), `active` (B,) bool: not yet ended.
 
     `probabilities` (one (B, V) array a stream) is there when asked for.
     """
@@ -79,43 +83,59 @@ def decode(
     """Write up to `limit` positions; ends when every piece is done.
 
     `prompt` streams (T,) come before all pieces; the grammars already stand behind it. `replay` (T, B, K)
-    are positions drawn in an earlier, interrupted call with the same arguments: they are yielded again.
+    are positions drawn in an earlier, interrupted call with the same arguments: they are yielded again,
+    without probabilities. `trace` keeps the probabilities. Raises ValueError where nothing may be chosen.
     """
     batch, symbols = len(grammars), vocab.symbols
+    earlier = _checked(replay, batch, [s.size for s in symbols])
     dice = _Dice(seed, batch)
     recent = {s.name: _last(prompt, s.name, batch, choices[s.name].window) for s in symbols}
     with torch.inference_mode():
         state = step.start(batch)
         if prompt is not None:
-            tensors = {n: torch.as_tensor(v).long().expand(batch, -1) for n, v in prompt.items()}
+            tensors = {n: _at(step, v).long().expand(batch, -1) for n, v in prompt.items()}
             state = step.prefill(state, tensors)
         for index in range(limit):
             active = np.array([not g.done for g in grammars])
             if not active.any():
                 return
             context = _contexts(grammars)
-            state = step.place(state, {n: torch.from_numpy(v) for n, v in context.items()})
+            state = step.place(state, {n: _at(step, v) for n, v in context.items()})
             drawn: list[np.ndarray] = []
             traced: list[np.ndarray] = []
             for k, stream in enumerate(symbols):
-                given = [torch.from_numpy(d) for d in drawn]
-                logits = step.logits(state, k, given).float().cpu().numpy()
                 uniform = dice()
-                if replay is not None and index < len(replay):
-                    drawn.append(replay[index, :, k].astype(np.int64))
+                if index < len(earlier):
+                    drawn.append(earlier[index, :, k])
                     continue
+                logits = step.logits(state, k, [_at(step, d) for d in drawn]).float().cpu().numpy()
                 mask = _masks(grammars, active, k, drawn, stream.size)
                 p = probabilities(logits, choices[stream.name], mask, recent[stream.name])
                 drawn.append(draw(p, uniform))
                 traced += [p] if trace else []
-            state = step.advance(state, [torch.from_numpy(d) for d in drawn])
+            state = step.advance(state, [_at(step, d) for d in drawn])
             together = np.stack(drawn, axis=1)
-            for row in np.flatnonzero(active):
+            for row in np.flatnonzero(active).tolist():
                 grammars[row].advance(together[row].tolist())
             for k, stream in enumerate(symbols):
                 recent[stream.name] = np.roll(recent[stream.name], -1, axis=1)
                 recent[stream.name][:, -1] = together[:, k]
             yield Position(index, together, context, active, traced)
+
+
+def _at(step: Step, values: np.ndarray) -> Tensor:
+    return torch.as_tensor(values, device=step.device)
+
+
+def _checked(replay: np.ndarray | None, batch: int, sizes: Sequence[int]) -> np.ndarray:
+    """(T, B, K) of an earlier call; ValueError if it cannot come from one with these arguments."""
+    if replay is None:
+        return np.empty((0, batch, len(sizes)), np.int64)
+    if replay.ndim != 3 or replay.shape[1:] != (batch, len(sizes)) or replay.dtype.kind not in "iu":
+        raise ValueError(f"saved positions of shape {replay.shape} do not belong to this request")
+    if (replay < 0).any() or (replay >= np.array(sizes)).any():
+        raise ValueError("saved positions hold symbols that this model does not know: the job is damaged")
+    return replay.astype(np.int64)
 
 
 def _contexts(grammars: Sequence[Grammar]) -> dict[str, np.ndarray]:
@@ -128,7 +148,7 @@ def _masks(
 ) -> np.ndarray:
     """(B, V) bool; pieces that have ended may take anything, nobody reads it."""
     masks = np.ones((len(grammars), size), bool)
-    for row in np.flatnonzero(active):
+    for row in np.flatnonzero(active).tolist():
         masks[row] = grammars[row].mask(k, [int(d[row]) for d in drawn])
         if not masks[row].any():
             raise ValueError(

@@ -1,4 +1,4 @@
-"""A long request in a folder: it saves as it goes and goes on after an interruption, to the identical result."""
+"""A long request in a folder: it saves as it goes, and goes on after an interruption to the same result."""
 
 from __future__ import annotations
 
@@ -31,16 +31,21 @@ class Job:
     @staticmethod
     def _claim(path: Path, request: dict[str, Any]) -> None:
         if not path.exists():
-            path.write_text(json.dumps(request, indent=1), "utf-8")
+            beside = path.with_name("request.json.tmp")
+            beside.write_text(json.dumps(request, indent=1), "utf-8")
+            beside.replace(path)
             return
         try:
             there = json.loads(path.read_text("utf-8"))
         except ValueError as error:
             raise ValueError(f"{path} is damaged; remove the folder to start again") from error
+        if not isinstance(there, dict):
+            raise ValueError(f"{path} is damaged; remove the folder to start again")
         if there != request:
             different = sorted(k for k in there.keys() | request.keys() if there.get(k) != request.get(k))
             raise ValueError(
-                f"{path.parent} holds another request (different: {', '.join(different)}); choose another folder"
+                f"{path.parent} holds another request (different: {', '.join(different)}); "
+                "choose another folder"
             )
 
     @staticmethod
@@ -55,15 +60,19 @@ class Job:
         """Remember one position (B, K); goes to disk now and then."""
         if self.folder is not None:
             self.positions.append(drawn)
-            if len(self.positions) % self.every == 0 and len(self.positions) > (
-                0 if self.replay is None else len(self.replay)
-            ):
+            if len(self.positions) % self.every == 0:
                 self.flush()
 
     def flush(self) -> None:
-        """Write what there is, in one move."""
-        if self.folder is None or not self.positions:
+        """Write what there is, in one move; never less than what is there already."""
+        saved = 0 if self.replay is None else len(self.replay)
+        if self.folder is None or len(self.positions) <= saved:
             return
         beside = self.folder / "tokens.tmp.npz"
-        np.savez(beside, drawn=np.stack(self.positions).astype(np.int32))
-        beside.replace(self.folder / "tokens.npz")
+        try:
+            np.savez(beside, drawn=np.stack(self.positions).astype(np.int32))
+            beside.replace(self.folder / "tokens.npz")
+        except OSError as error:
+            raise OSError(
+                f"could not save the job in {self.folder}: {error}; what it held is intact"
+            ) from error

@@ -56,7 +56,7 @@ class Explanation:
     """What a model thought while it wrote (or reads) a piece of T events.
 
     `attention` (H, T, S): how much event t looked back at each of the S `attended` places; `probabilities`:
-    stream -> (T, V) chances of every symbol just before the event; `pitches` (T, 128) the chances of MIDI pitches.
+    stream -> (T, V) chances of every symbol just before the event; `pitches` (T, 128) those of MIDI pitches.
     """
 
     events: list[str]

@@ -198,6 +198,11 @@ class Grid(FixedCodec):
             self.check(prompt)
         return GridGrammar(self, constraints or GridConstraints(), prompt)
 
+    def prompt(self, tokens: Tokens, constraints: GridConstraints | None = None) -> Tokens:
+        """The tokens as they are: a grid has no end symbol and does not count bars."""
+        self.check(tokens)
+        return tokens
+
     def transpose(self, tokens: Tokens, semitones: int) -> Tokens:
         """The same music so many semitones higher, key included. ValueError outside of the grid's range."""
         self.check(tokens)

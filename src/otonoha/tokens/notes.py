@@ -49,7 +49,7 @@ from otonoha.tokens.place import (
     transpose_keys,
 )
 
-_BATCH = 16  # melodies at once: their arrays still fit into the cache
+_BATCH = 64  # melodies at once; more gain nothing
 _VALUES = (
     *("1/16", "1/12", "1/8", "1/6", "3/16", "1/4", "1/3", "3/8", "1/2", "2/3", "3/4", "7/8", "1", "5/4"),
     *("4/3", "3/2", "7/4", "2", "5/2", "8/3", "3", "7/2", "4", "9/2", "5", "6", "7", "8"),
@@ -168,9 +168,9 @@ class Notes(FixedCodec):
             symbol, ticks = _cut(symbol, ticks, _every(longest, ticks))
         number = count[ticks]
         heads = np.cumsum(number) - number
-        event = np.repeat(np.arange(len(ticks)), number)
-        duration = pieces[(first[ticks] - heads)[event] + np.arange(len(event))]
-        symbols = np.where(symbol == REST, REST, TIE)[event]
+        piece = np.repeat(first[ticks] - heads, number)
+        duration = pieces[piece + np.arange(len(piece))]
+        symbols = np.repeat(np.where(symbol == REST, REST, TIE), number)
         symbols[heads] = symbol
         return symbols, duration
 
@@ -281,11 +281,12 @@ def _with_rests(lines: Lines) -> tuple[np.ndarray, np.ndarray]:
 def _cut(symbol: np.ndarray, ticks: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cut the events that are sounding at the ticks `at`, all before the last END."""
     begins = np.cumsum(ticks) - ticks
-    starts = np.sort(np.concatenate([begins, at]))
-    starts = starts[np.diff(starts, append=starts[-1] + 1) > 0]
-    event = np.searchsorted(begins, starts, side="right") - 1
-    tied = np.where(symbol == REST, REST, TIE)[event]
-    symbols = np.where(starts == begins[event], symbol[event], tied)
+    at = np.unique(at)
+    event = np.searchsorted(begins, at, side="right") - 1
+    inside = begins[event] < at
+    at, event = at[inside], event[inside]
+    starts = np.insert(begins, event + 1, at)
+    symbols = np.insert(symbol, event + 1, np.where(symbol[event] == REST, REST, TIE))
     return symbols, np.diff(starts, append=begins[-1] + ticks[-1])
 
 

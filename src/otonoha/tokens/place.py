@@ -6,6 +6,7 @@ a pick-up is bar -1 and counts its places from where a full bar would begin.
 
 from __future__ import annotations
 
+import functools
 from fractions import Fraction
 
 import numpy as np
@@ -56,6 +57,15 @@ def _length(metre: tuple[int, int], resolution: int) -> int:
     return max(1, round(4 * resolution * metre[0] / metre[1]))
 
 
+@functools.lru_cache(maxsize=1024)
+def _index_and_ticks(metre: tuple[int, int], resolution: int) -> tuple[int, int]:
+    """Index of a metre of a score, and the ticks of its bars. A metre that makes no sense counts as 4/4."""
+    numerator, denominator = metre
+    if not (0 < numerator <= 128 and 0 < denominator <= 128):
+        return _index_and_ticks((4, 4), resolution)
+    return _INDEX.get(metre, OTHER_METRE), _length(metre, resolution)
+
+
 def key_index(key: Key | str | None) -> int:
     """Index of the `key` stream; None is the unknown key."""
     if key is None:
@@ -90,16 +100,21 @@ def stretches(score: Score, resolution: int, end: int) -> list[Stretch]:
     """The bar lines of a score up to tick `end` (of the codec). A metre change in the middle of a bar cuts
     that bar; a repeated statement of the same metre changes nothing.
     """
-    metres = _distinct([(t, (n, d)) for t, n, d in metre_map(score)], score.tpq, resolution, end)
-    first = _length(metres[0][1], resolution)
-    index = _INDEX.get(metres[0][1], OTHER_METRE)
+    signatures = score.time_signatures
+    if (
+        len(signatures) == 1 and signatures[0].time <= 0
+    ):  # nearly every file; the long way takes four times as long
+        metres = [(0, (signatures[0].numerator, signatures[0].denominator))]
+    else:
+        metres = _distinct([(t, (n, d)) for t, n, d in metre_map(score)], score.tpq, resolution, end)
+    index, first = _index_and_ticks(metres[0][1], resolution)
     marked = any(m.text.startswith("pickup:") for m in score.markers)
     upbeat = round(pickup(score) * resolution) % first if marked else 0
     found = [(0, upbeat - first, -1, first, index) if upbeat else (0, 0, 0, first, index)]
     for tick, metre in metres[1:]:
         _, origin, number, length, _ = found[-1]
-        number -= (origin - tick) // length
-        found.append((tick, tick, number, _length(metre, resolution), _INDEX.get(metre, OTHER_METRE)))
+        index, ticks = _index_and_ticks(metre, resolution)
+        found.append((tick, tick, number - (origin - tick) // length, ticks, index))
     return found
 
 
@@ -107,22 +122,14 @@ def keys(score: Score, resolution: int, end: int) -> list[tuple[int, int]]:
     """(tick, key index) of every key in the order of time; the first one holds from tick 0."""
     if not len(score.key_signatures):
         return [(0, UNKNOWN_KEY)]
-    found = _distinct([(t, k.index) for t, k in key_map(score)], score.tpq, resolution, end)
+    found = [(tick, key.index) for tick, key in key_map(score)]
+    if len(found) > 1:
+        found = _distinct(found, score.tpq, resolution, end)
     return [(0, found[0][1]), *found[1:]] if found else [(0, UNKNOWN_KEY)]
-
-
-def spread(begin: np.ndarray, values: np.ndarray, clock: np.ndarray) -> np.ndarray:
-    """(T,) the value in force at each event, where (k,) `values` begin at events of the ticks `begin`."""
-    if len(begin) == 1:
-        return np.full(len(clock), values[0])
-    first = np.searchsorted(clock, begin)
-    return np.repeat(values, np.diff(first, append=len(clock)))
 
 
 def _distinct(changes: list, tpq: int, resolution: int, end: int) -> list:
     """The changes that change something before `end`, with their ticks rescaled; the last of a tick wins."""
-    if len(changes) == 1:
-        return [(0, changes[0][1])]
     latest = {(2 * resolution * tick + tpq) // (2 * tpq): value for tick, value in changes}
     kept: list = []
     for tick, value in sorted(latest.items(), key=lambda pair: pair[0]):
@@ -138,18 +145,24 @@ def contexts(
 
     `bars` are (k, 5) stretches, `names` (m, 2) keys, both with an event at each beginning.
     """
-    begin, origin, number, length, metre = bars.T
-    since, bar_length = clock - spread(begin, origin, clock), spread(begin, length, clock)
-    bar = np.floor(since / bar_length).astype(np.int64)  # exact, and faster than integer division
-    position = since - bar * bar_length
+    in_stretch = _counts(bars[:, 0], clock)
+    origin, number, length, metre = (np.repeat(column, in_stretch) for column in bars.T[1:])
+    since = clock - origin
+    bar = np.floor(since / length).astype(np.int64)  # exact, and faster than integer division
+    position = since - bar * length
     quarter = position // resolution
     streams = {
-        "key": spread(names[:, 0], names[:, 1], clock),
-        "metre": spread(begin, metre, clock),
+        "key": np.repeat(names[:, 1], _counts(names[:, 0], clock)),
+        "metre": metre,
         "beat": position - quarter * resolution,
         "quarter": np.minimum(quarter, QUARTER_SIZE - 1),
     }
-    return streams, bar + spread(begin, number, clock), position
+    return streams, bar + number, position
+
+
+def _counts(begin: np.ndarray, clock: np.ndarray) -> np.ndarray:
+    """(k,) number of events from each beginning to the next."""
+    return np.diff(np.searchsorted(clock, begin), append=len(clock))
 
 
 def place_score(resolution: int, clock: np.ndarray, streams: dict[str, np.ndarray], qpm: float) -> Score:

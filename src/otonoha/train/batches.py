@@ -20,7 +20,8 @@ from otonoha.tokens.base import Tokens
 class Batch:
     """`streams` name -> (B, T) int64, `mask` (B, T) bool: true where a position exists.
 
-    `first` (B,) bool: does the row begin where its piece begins? `targets` counts what the loss averages over.
+    `first` (B,) bool: does the row begin where its piece begins? `targets` counts what the loss
+    averages over.
     """
 
     streams: dict[str, Tensor]
@@ -67,9 +68,10 @@ Change = Callable[[Tokens, np.random.Generator], Tokens]
 class Windows:
     """Endless shuffled batches of windows of at most `length` positions.
 
-    Every pass over the data visits each piece whole, cut at a new random place each time; windows of like
-    length share a batch, so that little is padding. `change` alters each window on the way (transposition,
-    dropped hints), with its own random generator.
+    Every pass visits each position once; pieces are cut at a new random place each time, and windows of like
+    length share a batch, so that little is padding. A batch is always full: where a pass ends in the middle
+    of one, the next pass begins there. `change` alters each window on the way (transposition, dropped hints)
+    with a random generator of its update.
     """
 
     def __init__(
@@ -85,39 +87,57 @@ class Windows:
         if not self.sequences:
             raise ValueError("there is nothing to learn from: no piece holds any token")
         self.batch, self.length, self.seed, self.change = batch, length, seed, change
-        self._epoch, self._plan = -1, np.empty((0, 0, 3), np.int64)
-        self.per_epoch = len(self._plan_of(0))
+        self._epoch, self._plan = 0, self._plan_of(0)
+        self.per_pass = len(self._plan)
+        """Windows of a pass; the same number in every pass."""
 
     def __call__(self, update: int) -> Batch:
         """The batch of this update."""
-        epoch, index = divmod(update, self.per_epoch)
-        if epoch != self._epoch:
-            self._epoch, self._plan = epoch, self._plan_of(epoch)
-        rows = self._plan[index]
+        rows = self._rows(update * self.batch, (update + 1) * self.batch)
         windows = [self.sequences[p].slice(a, b) for p, a, b in rows]
         if self.change is not None:
             rng = np.random.default_rng([self.seed, 1, update])
             windows = [self.change(w, rng) for w in windows]
         return collate(windows, rows[:, 1] == 0)
 
+    def _rows(self, start: int, stop: int) -> np.ndarray:
+        """(stop - start, 3): piece, start, stop of windows, counted through all passes."""
+        parts = []
+        while start < stop:
+            epoch, at = divmod(start, self.per_pass)
+            if epoch != self._epoch:
+                self._epoch, self._plan = epoch, self._plan_of(epoch)
+            parts.append(self._plan[at : at + stop - start])
+            start += len(parts[-1])
+        return np.concatenate(parts)
+
     def _plan_of(self, epoch: int) -> np.ndarray:
-        """(batches, B, 3): piece, start, stop of each window of a pass; the same number in every pass."""
+        """(windows, 3) of a pass: first what fills up the last batch of the pass before, then whole batches
+        of windows of like length, then the rest.
+        """
         rng = np.random.default_rng([self.seed, 0, epoch])
         rows = np.concatenate([self._cuts(i, len(s), rng) for i, s in enumerate(self.sequences)])
         rows = rows[rng.permutation(len(rows))]
-        count = max(1, round(len(rows) / self.batch)) if epoch == 0 else self.per_epoch
-        rows = np.resize(rows, (count * self.batch, 3))
+        head, body = np.split(rows, [min(len(rows), -epoch * len(rows) % self.batch)])
         chunk = 16 * self.batch
-        for at in range(0, len(rows), chunk):
-            part = rows[at : at + chunk]
-            rows[at : at + chunk] = part[np.argsort(part[:, 2] - part[:, 1], kind="stable")]
-        plan = rows.reshape(count, self.batch, 3)
-        return plan[rng.permutation(count)]
+        for at in range(0, len(body), chunk):
+            part = body[at : at + chunk]
+            body[at : at + chunk] = part[np.argsort(part[:, 2] - part[:, 1], kind="stable")]
+        whole = len(body) // self.batch
+        groups, rest = np.split(body, [whole * self.batch])
+        groups = groups.reshape(whole, self.batch, 3)[rng.permutation(whole)]
+        return np.concatenate([head, groups.reshape(-1, 3), rest])
 
     def _cuts(self, piece: int, total: int, rng: np.random.Generator) -> np.ndarray:
+        """Windows of a piece: the first cut is random, within bounds that keep their number the same."""
         if total <= self.length:
             return np.array([[piece, 0, total]])
-        lead = int(rng.integers(self.length // 2, self.length + 1))
+        half = max(1, self.length // 2)
+        spare = total % self.length or self.length
+        if spare > max(half, 3 * self.length // 4):
+            lead = int(rng.integers(half, spare))
+        else:
+            lead = int(rng.integers(max(spare, half), self.length + 1))
         starts = np.concatenate([[0], np.arange(lead, total, self.length)])
         stops = np.append(starts[1:], total)
         return np.stack([np.full_like(starts, piece), starts, stops], axis=1)

@@ -66,6 +66,7 @@ def save_state(folder: Path, step: int, state: Mapping[str, Tensor], *, keep: in
     """Write the training state after `step` updates; the `keep` newest stay."""
     import torch.distributed as dist
     import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.api import CheckpointException
 
     place, beside = folder / f"step-{step}", folder / f"step-{step}.tmp"
     together = dist.is_available() and dist.is_initialized()
@@ -80,15 +81,31 @@ def save_state(folder: Path, step: int, state: Mapping[str, Tensor], *, keep: in
             warnings.simplefilter("ignore")  # "assuming a single process": so it is
             dcp.save(dict(state), checkpoint_id=beside, no_dist=not together)
         if chief:
-            shutil.rmtree(place, ignore_errors=True)
+            _remove(place)
             beside.replace(place)
             for _, old in steps_saved(folder)[:-keep]:
-                shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
+                _remove(old)
+    except (OSError, RuntimeError, CheckpointException) as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise OSError(
-            f"could not save the training state to {place}: {error}; earlier ones are intact"
+            f"could not save the training state to {place}: {_cause(error)}; earlier ones are intact"
         ) from error
+
+
+def _remove(place: Path) -> None:
+    """Delete a state. It loses its name first: a crash half-way leaves nothing that looks like a state."""
+    if place.exists():
+        gone = place.with_name(f"{place.name}.old")
+        shutil.rmtree(gone, ignore_errors=True)
+        place.replace(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def _cause(error: BaseException) -> str:
+    """One line: torch packs the failures of all processes into one exception, with their tracebacks."""
+    failures = getattr(error, "failures", None) or {0: (error,)}
+    inner = next(iter(failures.values()))[0]
+    return str(inner).splitlines()[0] if str(inner) else type(inner).__name__
 
 
 def steps_saved(folder: Path) -> list[tuple[int, Path]]:

@@ -6,6 +6,7 @@ One JSON object a line: {"step": …, "kind": "train" | "valid" | "note", figure
 from __future__ import annotations
 
 import json
+import numbers
 import sys
 import time
 from collections.abc import Mapping
@@ -32,21 +33,29 @@ class Log:
         self.latest: dict[str, float] = {}
         if self.path is not None:
             self._keep_until(resume_at)
-        self.events = _tensorboard(folder) if tensorboard and folder is not None else None
+        self.events = _tensorboard(folder, resume_at) if tensorboard and folder is not None else None
 
     def _keep_until(self, step: int) -> None:
         """Forget what an interrupted run wrote after its last checkpoint."""
         assert self.path is not None
         lines = self.path.read_text("utf-8").splitlines() if step and self.path.exists() else []
         kept = [line for line in lines if _step_of(line) <= step]
-        self.path.write_text("".join(line + "\n" for line in kept), "utf-8")
+        beside = self.path.with_name("log.jsonl.tmp")
+        beside.write_text("".join(line + "\n" for line in kept), "utf-8")
+        beside.replace(self.path)
 
     def write(self, step: int, kind: str, figures: Mapping[str, Any]) -> None:
         """Append a line; `step` counts finished updates."""
-        plain = {k: round(float(v), 6) if isinstance(v, int | float) else v for k, v in figures.items()}
+        plain = {k: float(f"{v:.9g}") if isinstance(v, numbers.Real) else v for k, v in figures.items()}
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, "kind": kind, **plain}) + "\n")
+            line = json.dumps({"step": step, "kind": kind, **plain}) + "\n"
+            try:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(line)
+            except OSError as error:
+                raise OSError(
+                    f"could not write {self.path}: {error}; saved checkpoints are intact"
+                ) from error
         if self.events is not None:
             for name, value in plain.items():
                 if isinstance(value, float):
@@ -94,9 +103,9 @@ def _step_of(line: str) -> float:
         return float("inf")
 
 
-def _tensorboard(folder: Path) -> Any:
+def _tensorboard(folder: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ValueError("TensorBoard is not installed; pip install 'otonoha[tensorboard]'") from error
-    return SummaryWriter(str(folder / "tensorboard"))
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)

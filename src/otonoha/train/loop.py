@@ -35,8 +35,12 @@ class BatchLike(Protocol):
     targets: float
 
     def __len__(self) -> int: ...
-    def rows(self, index: slice) -> BatchLike: ...
-    def to(self, device: torch.device) -> BatchLike: ...
+
+    def rows(self, index: slice) -> BatchLike:
+        """Some of its sequences."""
+
+    def to(self, device: torch.device) -> BatchLike:
+        """The same on a device."""
 
 
 @dataclass
@@ -130,9 +134,15 @@ def fit(
 ) -> Outcome:
     """Train; afterwards the networks hold the best weights (the last, when nothing is validated).
 
-    With a `folder`, writes log.jsonl and state/ there; `resume` goes on from the newest state, to the same
-    losses as if nothing had happened.
+    With a `folder`, writes log.jsonl and state/ there; `resume` goes on from the newest state (or begins,
+    where the run was stopped before its first one), to the same losses as if nothing had happened. Raises
+    FloatingPointError when a loss or gradient is not finite, OSError when the disk is full, KeyboardInterrupt
+    after Ctrl-C; what was saved stays.
     """
+    if folder is None and resume:
+        raise ValueError("resume needs the folder of the run")
+    if folder is not None and not resume and checkpoint.steps_saved(folder / "state"):
+        raise ValueError(f"{folder} already holds a training state; resume it or choose another folder")
     device = pick_device(settings.device)
     with torch.random.fork_rng(devices=[]), _processes(device) as (rank, world):
         loop = _Loop(training, settings, device, rank, world, folder)
@@ -152,7 +162,8 @@ class _Loop:
     ) -> None:
         if settings.batch % (world * settings.accumulate):
             raise ValueError(
-                f"batch {settings.batch} must be divisible by processes x accumulate = {world} x {settings.accumulate}"
+                f"batch {settings.batch} must be divisible by processes x accumulate = "
+                f"{world} x {settings.accumulate}"
             )
         self.training, self.settings, self.device = training, settings, device
         self.rank, self.world, self.folder = rank, world, folder
@@ -171,18 +182,21 @@ class _Loop:
         player = _Player(self.networks, objective)
         if self.world == 1:
             return player
-        self._only(objective)
-        wrapped = nn.parallel.DistributedDataParallel(player)
-        for p in self.trained:
-            p.requires_grad_(True)
-        return wrapped
+        with self._only(objective):
+            return nn.parallel.DistributedDataParallel(player)
 
-    def _only(self, objective: Objective) -> None:
+    @contextlib.contextmanager
+    def _only(self, objective: Objective) -> Iterator[None]:
         """Let gradients reach the weights of this objective and no others."""
-        if len(self.training.objectives) > 1:
-            mine = {id(p) for p in objective.parameters}
-            for p in self.trained:
-                p.requires_grad_(id(p) in mine)
+        mine = {id(p) for p in objective.parameters}
+        others = [p for p in self.trained if id(p) not in mine]
+        for p in others:
+            p.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for p in others:
+                p.requires_grad_(True)
 
     def _context(self, step: int, objective: str) -> Context:
         """Seed this update's randomness from (seed, update, objective, process)."""
@@ -195,21 +209,25 @@ class _Loop:
     def _update(self, objective: Objective, step: int) -> dict[str, float]:
         batch = self.training.batches(objective.name, step // objective.every)
         context = self._context(step, objective.name)
-        self._only(objective)
         optimiser = self.optimisers[objective.name]
         for group in optimiser.param_groups:
-            group["lr"] = (objective.lr or self.settings.lr) * lr_factor(step, self.settings)
+            group["lr"] = objective.rate(self.settings) * lr_factor(step, self.settings)
         optimiser.zero_grad(set_to_none=True)
-        figures = self._gradients(objective, batch, context)
-        if not math.isfinite(figures["loss"]):
-            kept = "earlier checkpoints are intact" if self.folder else "nothing was saved"
-            raise FloatingPointError(
-                f"the loss of {objective.name!r} became {figures['loss']} at step {step}; {kept}; try a lower lr"
-            )
-        if self.settings.clip:
-            nn.utils.clip_grad_norm_(objective.parameters, self.settings.clip)
+        with self._only(objective):
+            figures = self._gradients(objective, batch, context)
+        self._finite("loss", objective, figures["loss"], step)
+        norm = nn.utils.clip_grad_norm_(objective.parameters, self.settings.clip or math.inf)
+        self._finite("gradient", objective, float(norm), step)
         optimiser.step()
         return figures
+
+    def _finite(self, what: str, objective: Objective, value: float, step: int) -> None:
+        """Weights that are not finite must never reach a checkpoint."""
+        if not math.isfinite(value):
+            kept = "earlier checkpoints are intact" if self.folder else "nothing was saved"
+            raise FloatingPointError(
+                f"the {what} of {objective.name!r} became {value} at step {step + 1}; {kept}; try a lower lr"
+            )
 
     def _gradients(self, objective: Objective, batch: BatchLike, context: Context) -> dict[str, float]:
         """Sum up the gradient of the batch's mean loss, part by part; parts count by their targets."""
@@ -254,18 +272,25 @@ class _Loop:
         )
         if at:
             log.say(f"going on after step {at}")
-        with _gentle_interrupt() as interrupt:
-            self._steps(log, interrupt)
-        log.close()
+        if self.settings.patience and self.settings.monitor == "valid" and self.training.validate is None:
+            log.say("no validation pieces: training will not stop early, and its last weights are kept")
+        with contextlib.closing(log), _gentle_interrupt() as interrupt:
+            stopped = self._steps(log, interrupt)
         self._finish()
-        if interrupt.is_set():
+        if stopped:
             log.say(f"stopped after step {self.outcome.step}" + (f"; state kept in {chief}" if chief else ""))
             raise KeyboardInterrupt
 
-    def _steps(self, log: Log, interrupt: threading.Event) -> None:
-        settings = self.settings
+    def _steps(self, log: Log, interrupt: threading.Event) -> bool:
+        """Make the updates; True if somebody interrupted them."""
+        settings, saved = self.settings, self.outcome.step
         self.networks.train()
         for step in range(self.outcome.step, settings.steps):
+            if settings.patience and self.outcome.waited >= settings.patience:
+                log.say(f"no better since step {self.outcome.best_step}: stopping at {step}")
+                break
+            if self._asked(interrupt):
+                break
             for objective in self.training.objectives:
                 if objective.due(step):
                     figures = self._update(objective, step)
@@ -280,12 +305,18 @@ class _Loop:
                 self._evaluate(log)
             if (step + 1) % settings.save_every == 0:
                 self._save()
-            if settings.patience and self.outcome.waited >= settings.patience:
-                log.say(f"no better since step {self.outcome.best_step}: stopping at {step + 1}")
-                break
-            if interrupt.is_set():
-                break
-        self._save()
+                saved = step + 1
+        if self.outcome.step > saved:
+            self._save()
+        return self.outcome.step < settings.steps and self._asked(interrupt)
+
+    def _asked(self, interrupt: threading.Event) -> bool:
+        """Did Ctrl-C reach any of the processes? They must stop after the same update."""
+        if self.world == 1:
+            return interrupt.is_set()
+        flag = torch.tensor(float(interrupt.is_set()), device=self.device)
+        dist.all_reduce(flag)
+        return bool(flag)
 
     def _track(self, step: int) -> None:
         """Move the averaged weights; they follow quickly at first."""
@@ -302,35 +333,34 @@ class _Loop:
         """Measure the averaged weights on the validation pieces, keep them if they are the best."""
         figures = {"train_loss": self.seen[0] / max(1.0, self.seen[1])}
         self.seen = [0.0, 0.0]
-        with self._averaged(), torch.no_grad():
+        with self._holding(self.ema), torch.no_grad():
             self.networks.eval()
             if self.training.validate is not None:
                 figures |= self.training.validate()
             self.networks.train()
-            watched = "train_loss" if self.settings.monitor == "train" else "loss"
-            value = figures.get(watched)
-            if value is not None:
-                self.outcome.waited += 1
-                if value < self.outcome.best:
-                    self.outcome.best, self.outcome.best_step, self.outcome.waited = (
-                        value,
-                        self.outcome.step,
-                        0,
-                    )
-                    self.best = self._copy()
+            self._judge(figures.get("train_loss" if self.settings.monitor == "train" else "loss"))
         self.outcome.history.append({"step": self.outcome.step, **figures})
         log.write(self.outcome.step, "valid", figures)
         if "loss" in figures:
             log.progress(self.outcome.step, valid=figures["loss"])
 
+    def _judge(self, value: float | None) -> None:
+        """Keep the weights in place if their result is the best."""
+        if value is None:
+            return
+        self.outcome.waited += 1
+        if value < self.outcome.best:
+            self.outcome.best, self.outcome.best_step, self.outcome.waited = value, self.outcome.step, 0
+            self.best = self._copy()
+
     @contextlib.contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The averaged weights in place of the current ones."""
-        if not self.ema:
+    def _holding(self, weights: checkpoint.State) -> Iterator[None]:
+        """These weights (if there are any) in place of the current ones."""
+        if not weights:
             yield
             return
         current = self._copy()
-        self.networks.load_state_dict(self.ema)
+        self.networks.load_state_dict(weights)
         try:
             yield
         finally:
@@ -340,11 +370,12 @@ class _Loop:
         return {n: t.detach().clone() for n, t in self.networks.state_dict().items()}
 
     def _kept(self) -> checkpoint.State:
-        """The weights that count: the best seen, else the averaged, else the current."""
-        return self.best or self.ema or self._copy()
+        """The weights that count: the best seen, else the averaged; nothing stands for the current ones."""
+        return self.best or self.ema
 
     def _finish(self) -> None:
-        self.networks.load_state_dict(self._kept())
+        if kept := self._kept():
+            self.networks.load_state_dict(kept)
         self.networks.eval()
         if self.training.on_save is not None and self.rank == 0:
             self.training.on_save()
@@ -364,20 +395,28 @@ class _Loop:
                 state |= {f"optimiser/{name}/{index}/{k}": torch.as_tensor(v) for k, v in values.items()}
         checkpoint.save_state(self.folder / "state", out.step, state)
         if self.training.on_save is not None and self.rank == 0:
-            current = self._copy()
-            self.networks.load_state_dict(self._kept())
-            self.training.on_save()
-            self.networks.load_state_dict(current)
+            with self._holding(self._kept()):
+                self.training.on_save()
 
     def _restore(self) -> None:
-        saved = checkpoint.steps_saved(self.folder / "state") if self.folder is not None else []
-        if not saved:
-            raise ValueError(f"there is no training state to resume from in {self.folder}")
-        state = checkpoint.load_state(saved[-1][1])
+        """Take up the newest state. A run that was stopped before its first one begins again."""
+        assert self.folder is not None
+        saved = checkpoint.steps_saved(self.folder / "state")
+        if not saved and not self.folder.is_dir():
+            raise ValueError(f"there is no training to resume in {self.folder}")
+        if saved:
+            self._take_up(checkpoint.load_state(saved[-1][1]), saved[-1][1])
+
+    def _take_up(self, state: checkpoint.State, place: Path) -> None:
         step, best, best_step, waited, *self.seen = state["loop"].tolist()
         self.outcome = Outcome(int(step), best, int(best_step), int(waited))
         parts = {kind: _under(state, f"{kind}/") for kind in ("now", "ema", "best")}
-        self.networks.load_state_dict(parts["now"])
+        try:
+            self.networks.load_state_dict(parts["now"])
+        except RuntimeError as error:
+            raise ValueError(
+                f"{place} belongs to another network: {str(error).splitlines()[-1].strip()}"
+            ) from error
         self.ema = {n: t.to(self.device) for n, t in parts["ema"].items()}
         self.best = {n: t.to(self.device) for n, t in parts["best"].items()}
         for name, optimiser in self.optimisers.items():

@@ -1,4 +1,4 @@
-"""An Objective: what to minimise, for which weights, how often. Families state them; the loop does the rest."""
+"""An Objective: what to minimise, for which weights, how often. Families state them; the loop minimises."""
 
 from __future__ import annotations
 
@@ -46,6 +46,10 @@ class Objective:
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", [p for p in self.parameters if p.requires_grad])
 
+    def rate(self, settings: Settings) -> float:
+        """Its peak learning rate."""
+        return settings.lr if self.lr is None else self.lr
+
     def due(self, step: int) -> bool:
         """Does it act at this step?"""
         return step % self.every == 0 and self.active(step)
@@ -53,16 +57,17 @@ class Objective:
 
 def make_optimiser(objective: Objective, settings: Settings) -> torch.optim.Optimizer:
     """The optimiser of an objective. Weight decay falls on matrices, not on biases and norms."""
-    lr = objective.lr or settings.lr
+    lr = objective.rate(settings)
     parameters = list(objective.parameters)
     if settings.optimiser == "rmsprop":
         return torch.optim.RMSprop(parameters, lr=lr, alpha=0.9, eps=1e-7)
+    if settings.optimiser == "adam":
+        return torch.optim.Adam(parameters, lr=lr, betas=settings.betas)
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
-    return kind([g for g in groups if g["params"]], lr=lr, betas=settings.betas)
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=settings.betas)
 
 
 def lr_factor(step: int, settings: Settings) -> float:

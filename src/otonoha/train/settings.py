@@ -27,7 +27,7 @@ class Settings:
     betas: tuple[float, float] = (0.9, 0.98)
     """Decay rates of Adam's two moments."""
     weight_decay: float = 0.05
-    """Decoupled weight decay, on matrices only."""
+    """Decoupled weight decay of adamw, on matrices only."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 leaves it alone."""
     accumulate: int = 1
@@ -61,5 +61,8 @@ class Settings:
             raise ValueError(f"batch {self.batch} must be divisible by accumulate {self.accumulate}")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in [0, 1), got {self.ema}")
-        if self.lr <= 0:
+        for name in ("warmup", "weight_decay", "clip", "patience", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 < self.lr < float("inf"):
             raise ValueError(f"lr must be positive, got {self.lr}")

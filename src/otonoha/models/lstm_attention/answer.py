@@ -9,7 +9,7 @@ Pairs are consecutive phrases, from fermata to fermata, or four bars and the nex
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -186,12 +186,17 @@ class Answering:
     def __init__(self, network: AnswerLSTM, question: Tokens) -> None:
         self.network, self.question = network, question
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
     def start(self, batch: int) -> Listening:
         """Hear the question."""
         return self.network.listen(*self._heard(batch))
 
     def _heard(self, batch: int) -> tuple[dict[str, Tensor], Tensor]:
-        heard = collate([self.question] * batch)
+        heard = collate([self.question] * batch).to(self.device)
         return heard.streams, heard.mask
 
     def prefill(self, state: Listening, streams: Mapping[str, Tensor]) -> Listening:
@@ -209,7 +214,8 @@ class Answering:
 
     def logits(self, state: Listening, k: int, drawn: Sequence[Tensor]) -> Tensor:
         """(B, V) of stream k."""
-        assert state.hidden is not None and state.context is not None
+        assert state.hidden is not None
+        assert state.context is not None
         streams = dict(state.context)
         for s in self.network.vocab.symbols:
             streams[s.name] = torch.zeros_like(state.hidden[..., 0], dtype=torch.long)
@@ -254,7 +260,7 @@ class QuestionAnswer:
 
     def prepare(self, piece: Piece, tokens: Tokens) -> list[Any]:
         """The pairs of a piece."""
-        return phrase_pairs(piece.score(), tokens, self.model.codec)
+        return phrase_pairs(self.model.arrange(piece.score()), tokens, self.model.codec)
 
     def change(self, pair: Any, rng: np.random.Generator) -> Any:
         """Both phrases in the same random key."""
@@ -300,8 +306,8 @@ class QuestionAnswer:
         mine, other = pairs[i], pairs[(i + len(pairs) // 2) % len(pairs)]
         return Pair(_moved(self.model.codec, other.question, like=mine.question), mine.answer)
 
-    def _total(self, pairs: Sequence[Pair]) -> Counter[str]:
-        totals: Counter[str] = Counter()
+    def _total(self, pairs: Sequence[Pair]) -> dict[str, float]:
+        totals: dict[str, float] = defaultdict(float)
         device = next(self.network.parameters()).device
         ordered = sorted(pairs, key=lambda p: len(p.answer))
         for at in range(0, len(ordered), 64):
@@ -314,15 +320,15 @@ class QuestionAnswer:
         pairs = phrase_pairs(score, self.model.codec.encode(score), self.model.codec)
         if not pairs:
             raise ValueError("the melody has no two phrases (8 bars, or fermatas) to explain")
-        batch = pair_batch(pairs[:1])
+        batch = pair_batch(pairs[:1]).to(next(self.network.parameters()).device)
         logits, weights = self.network(batch.question, batch.answer)
         vocab = self.model.codec.vocab
-        chances = {s.name: x[0].softmax(-1).numpy() for s, x in zip(vocab.symbols, logits, strict=True)}
+        chances = {s.name: x[0].softmax(-1).cpu().numpy() for s, x in zip(vocab.symbols, logits, strict=True)}
         question, answer = pairs[0].question, pairs[0].answer
         return Explanation(
             describe_events(answer, vocab),
             describe_events(question, vocab),
-            weights.numpy(),
+            weights.cpu().numpy(),
             chances,
             midi_chances(chances["pitch"], vocab.symbols[0]),
             answer,

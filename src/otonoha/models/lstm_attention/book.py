@@ -48,6 +48,7 @@ class AttentionPooling(nn.Module):
         self.score = nn.Linear(width, 1)
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool over time."""
         weights = torch.tanh(self.score(h)).squeeze(-1).softmax(-1)
         return (weights[..., None] * h).sum(1), weights
 
@@ -92,6 +93,11 @@ class BookLSTM(nn.Module):
         return [self.pitch_head(c), self.duration_head(c)], weights
 
     # -- sample.engine.Step ----------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.parameters()).device
 
     def start(self, batch: int) -> Window:
         """A window of START."""
@@ -207,13 +213,13 @@ class BookRecipe:
         padded = {
             n: np.append(self._padded(tokens, n), self.codec.start[i]) for i, n in enumerate(tokens.streams)
         }
-        batch = BookWindows(padded, length, 1, 0).rows_at(np.arange(T))
+        batch = BookWindows(padded, length, 1, 0).rows_at(np.arange(T)).to(self.network.device)  # type: ignore[arg-type]
         logits, weights = self.network(batch.streams["pitch"][:, :-1], batch.streams["duration"][:, :-1])
-        chances = {n: x.softmax(-1).numpy() for n, x in zip(("pitch", "duration"), logits, strict=True)}
+        chances = {n: x.softmax(-1).cpu().numpy() for n, x in zip(("pitch", "duration"), logits, strict=True)}
         attention = np.zeros((1 if weights.numel() else 0, T, T))
         if weights.numel():
             place = np.clip(np.arange(T)[:, None] + np.arange(length) - length + 1, 0, None)
-            np.add.at(attention[0], (np.arange(T)[:, None], place), weights.numpy())
+            np.add.at(attention[0], (np.arange(T)[:, None], place), weights.cpu().numpy())
         events = [self.codec.pitches[p] for p in tokens.streams["pitch"]]
         pitches = np.zeros((T, 128))
         for symbol, name in enumerate(self.codec.pitches):

@@ -35,6 +35,8 @@ class Config:
     """mixture scores durations by a mixture of logistics over log2 of their length."""
     styles: tuple[str, ...] = ()
     """Values of the label `style` that the model tells apart; taken from the data when empty."""
+    max_silence: int = 1
+    """Silent bars in a row that a melody keeps while training; longer waits are cut."""
     openings: tuple[tuple[str, str, float, bool, int], ...] = ()
     """Usual beginnings (style, metre, pick-up, minor, count); taken from the data when empty."""
     hints: tuple[str, ...] = ("key", "metre", "beat", "quarter", "bar", "left")
@@ -65,6 +67,8 @@ class Controls:
     """Quarter notes per minute of the result."""
     scale_only: bool | None = control()
     """Allow only pitches of the key."""
+    max_rest: float | None = control(0, 64)
+    """Longest rest in quarter notes; 0: none."""
     low: int | None = control(0, 127)
     """Lowest MIDI pitch."""
     high: int | None = control(0, 127)

@@ -20,7 +20,7 @@ NONE = -1
 
 
 def carry(values: Tensor, before: Tensor) -> Tensor:
-    """(B, T) values, NONE where there is none -> the latest one up to and including t; `before` (B,) fills the start."""
+    """(B, T) values, NONE where there is none -> the latest one up to t, t included; `before` (B,) at the start."""
     T = values.shape[1]
     index = torch.where(values != NONE, torch.arange(T, device=values.device), -1).cummax(1).values
     latest = values.gather(1, index.clamp(min=0))

@@ -4,7 +4,7 @@ symbols are single integers a position (notes, grid). The network is in network.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -105,7 +105,7 @@ class Melody:
 
     def change(self, tokens: Tokens, rng: np.random.Generator) -> Tokens:
         """A training window in a random key, its optional hints hidden now and then."""
-        codec = self.model.codec
+        codec: Any = self.model.codec
         if self.config.train.transpose and hasattr(codec, "transpose"):
             shifts = [s for s in codec.transpositions(tokens) if s in TRANSPOSE]
             tokens = codec.transpose(tokens, int(rng.choice(shifts)))
@@ -131,7 +131,7 @@ class Melody:
 
     def evaluate(self, sequences: Sequence[Tokens]) -> dict[str, float]:
         """Nats per unit of the codec (a note) over whole pieces; the hint `left` stays hidden: it tells the end."""
-        totals: Counter[str] = Counter()
+        totals: dict[str, float] = defaultdict(float)
         device = next(self.network.parameters()).device
         hidden = [self._without_hints(t) for t in sequences]
         for batch in in_order(hidden, 32):
@@ -151,13 +151,13 @@ class Melody:
     def explain(self, score: Any) -> Explanation:
         """Attention of every event over the start and the events before it; chances of every symbol."""
         tokens = self.prepare(Piece("", ""), self.model.codec.encode(score))[0]
-        batch = collate([tokens])
+        batch = collate([tokens]).to(self.network.device)  # type: ignore[arg-type]
         hidden, before, attention = self.network.encode(batch.streams, self.network.start(1), weights=True)  # type: ignore[operator]
         logits = self.network.score(hidden, batch.streams, before)  # type: ignore[operator]
         names = [s.name for s in self.vocab.symbols]
-        chances = {n: x[0].softmax(-1).numpy() for n, x in zip(names, logits, strict=True)}
+        chances = {n: x[0].softmax(-1).cpu().numpy() for n, x in zip(names, logits, strict=True)}
         events = describe_events(tokens, self.vocab)
-        weights = attention[0].numpy() if attention.numel() else np.zeros((0, len(events), len(events)))
+        weights = attention[0].cpu().numpy() if attention.numel() else np.zeros((0, len(events), len(events)))
         first = self.vocab.symbols[0]
         return Explanation(
             events,
@@ -206,14 +206,15 @@ class Melody:
         return self.prepare(Piece("prompt", "", labels=_styled(request.controls)), prompt)[0]
 
     def _grammar(self, request: Request, prompt: Tokens | None) -> Grammar:
-        opening = None
+        opening: dict[str, Any] = {}
         if prompt is None:
             rng = np.random.default_rng([request.seed, request.index, 1])
             opening = choose_opening(self.config.openings, request.controls, rng)
-        grammar = self.model.codec.grammar(constraints(self.model.codec, request.controls, opening), prompt)
+        asked = constraints(self.model.codec, request.controls, opening or None)
+        grammar = self.model.codec.grammar(asked, prompt)
         if not self.config.styles:
             return grammar
-        return _Styled(grammar, self._style(request.controls.style))
+        return _Styled(grammar, self._style(opening.get("style", request.controls.style)))  # type: ignore[return-value]
 
     def _take(self, request: Request, positions: Sequence[Position], row: int, given: Tokens | None) -> Take:
         streams = gather(positions, self.vocab, row)

@@ -19,9 +19,12 @@ from otonoha.models.lstm_attention.book import BookRecipe
 from otonoha.models.lstm_attention.config import PRESETS, Config, Controls
 from otonoha.models.lstm_attention.melody import Melody
 from otonoha.music.piece import Piece
+from otonoha.music.silence import without_silence
+from otonoha.music.voices import melody
 from otonoha.sample.job import Job
 from otonoha.sample.tasks import Explanation, Request
 from otonoha.tokens.base import Tokens
+from otonoha.tokens.notes import Notes
 from otonoha.train.objective import Objective
 from otonoha.train.settings import Settings
 
@@ -47,6 +50,12 @@ class LSTMAttention(Model):
     def learn(self, pieces: Sequence[Piece], valid: Sequence[Piece]) -> None:
         """Styles, or the book's vocabularies."""
         self.design.learn([*pieces, *valid] if self.config.design == "book" else pieces)
+
+    def arrange(self, score: Score) -> Score:
+        """A melody without the bars in which it only waits."""
+        if not isinstance(self.codec, Notes):
+            return score
+        return without_silence(melody(score), keep=self.config.max_silence)
 
     def prepare(self, pieces: Sequence[Piece]) -> list[Any]:
         """Encoded pieces with their labels (question and answer pairs for the encoder_decoder)."""

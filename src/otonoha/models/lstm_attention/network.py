@@ -36,6 +36,7 @@ class Mix(nn.Module):
         self.gate, self.down = nn.Linear(width, 2 * width), nn.Linear(width, width)
 
     def forward(self, y: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
         a, b = self.gate(self.norm(y)).chunk(2, -1)
         return y + self.drop(self.down(F.silu(a) * b))
 
@@ -71,6 +72,7 @@ class MelodyLSTM(nn.Module):
         symbols = vocab.symbols
         self.drawn = nn.ModuleDict({s.name: nn.Embedding(s.size, width) for s in symbols[:-1]})
         for table in self.drawn.values():
+            assert isinstance(table, nn.Embedding)
             nn.init.normal_(table.weight, std=0.3)
         self.mix = nn.ModuleDict({s.name: Mix(width, config.dropout) for s in symbols})
         self.head = nn.ModuleDict({s.name: self._head(config, s, vocab) for s in symbols})
@@ -132,6 +134,11 @@ class MelodyLSTM(nn.Module):
         return out
 
     # -- one position at a time (sample.engine.Step) -----------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.parameters()).device
 
     def start(self, batch: int) -> Memory:
         """Nothing written yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def phrase_pairs(score: Score, tokens: Tokens, codec: Any) -> list[Pair]:
     """All pairs of consecutive phrases of an encoded melody."""
     phrases = _cut(tokens, boundaries(score))
     pairs = []
-    for question, answer in zip(phrases, phrases[1:], strict=False):
+    for question, answer in pairwise(phrases):
         if _is_phrase(question) and _is_phrase(answer):
             pairs.append(Pair(question, _closed(answer, codec)))
     return pairs
@@ -64,7 +65,7 @@ def _cut(tokens: Tokens, ends: np.ndarray) -> list[Tokens]:
     begin = body.clock[np.maximum.accumulate(heads)] if len(body) else body.clock
     edges = np.searchsorted(begin, ends, side="left").tolist()
     borders = sorted({0, *edges, len(body)})
-    return [body.slice(a, b) for a, b in zip(borders, borders[1:], strict=False)]
+    return [body.slice(a, b) for a, b in pairwise(borders)]
 
 
 def _is_phrase(tokens: Tokens) -> bool:

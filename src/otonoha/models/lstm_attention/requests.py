@@ -68,6 +68,7 @@ def choose_opening(known: Sequence[tuple], controls: Controls, rng: np.random.Ge
     tonic = int(rng.choice(_TONICS[chosen.minor]))
     key = Key(tonic, "minor" if chosen.minor else "major")
     return {
+        "style": controls.style or chosen.style or None,
         "metre": controls.metre or chosen.metre,
         "pickup": chosen.pickup if controls.pickup is None else controls.pickup,
         "key": controls.key or str(key),
@@ -87,7 +88,7 @@ def _fits(opening: Opening, controls: Controls) -> bool:
 def constraints(codec: Codec, controls: Controls, opening: dict[str, Any] | None) -> Any:
     """The constraints of the codec; without an opening (after a prompt) metre and pick-up stay as they are."""
     chosen = opening or {"key": controls.key, "metre": controls.metre, "pickup": controls.pickup or 0}
-    common = {
+    common: dict[str, Any] = {
         "bars": controls.bars or BARS,
         "key": chosen["key"],
         "metre": chosen["metre"],
@@ -96,10 +97,12 @@ def constraints(codec: Codec, controls: Controls, opening: dict[str, Any] | None
     }
     low, high = controls.low, controls.high
     if isinstance(codec, Notes):
+        rest = None if controls.max_rest is None else Fraction(controls.max_rest).limit_denominator(96)
+        common["max_rest"] = rest
         return NotesConstraints(low=0 if low is None else low, high=127 if high is None else high, **common)
     assert isinstance(codec, Grid)
     given = (codec.low if low is None else low, codec.high if high is None else high)
-    return GridConstraints(ranges={n: given for n in codec.names}, **common)
+    return GridConstraints(ranges=dict.fromkeys(codec.names, given), **common)
 
 
 def limit(codec: Codec, controls: Controls) -> int:

@@ -1,0 +1,135 @@
+"""Which model a command line is about, what can be turned on it, and free names for what it writes."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from otonoha.cli.flags import Flag, Values, first_word, flags_of
+from otonoha.models.pretrained import find
+from otonoha.models.registry import FAMILIES, settings_of
+from otonoha.music.suggest import one_of
+
+
+def described(model: str | Path) -> dict[str, Any]:
+    """config.json of a model, without loading torch; ValueError with one line where it is not in order."""
+    folder = find(model)
+    try:
+        found = json.loads((folder / "config.json").read_text("utf-8"))
+        if found["family"] in FAMILIES and isinstance(found["config"], dict):
+            return found
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    from otonoha.models.base import read_config  # says precisely what is wrong
+
+    found = read_config(folder)
+    one_of(str(found["family"]), FAMILIES, f"family in {folder / 'config.json'}:")
+    raise ValueError(f"{folder / 'config.json'} does not describe a model")
+
+
+def all_controls() -> list[Flag]:
+    """The controls of all families: which flags take a value is known before the model is."""
+    return [flag for name in FAMILIES for flag in flags_of(settings_of(name)[1])]
+
+
+def control_flags(model: str | None, own: Sequence[Flag]) -> list[Flag]:
+    """The verb's own flags, then the controls of the model with the checkpoint's defaults in their help."""
+    family, defaults = next(iter(FAMILIES)), {}
+    if model is not None:
+        config = described(model)
+        family, defaults = config["family"], config.get("controls") or {}
+    controls = flags_of(settings_of(family)[1], shown=defaults)
+    clash = {f.name for f in own} & {f.name for f in controls}
+    if clash:
+        raise RuntimeError(f"controls of {family} are named like options of the command: {sorted(clash)}")
+    return [*own, *controls]
+
+
+def model_word(argv: Sequence[str], own: Sequence[Flag]) -> str | None:
+    """The model that a command line names, found before its flags are known."""
+    flags = [*own, *all_controls()]
+    switches = {f.word for f in flags if f.kind is bool} | {
+        "--no-" + f.name.replace("_", "-") for f in flags if f.pair
+    }
+    return first_word(argv, switches)
+
+
+def turned(values: Values, flags: Sequence[Flag], own: Sequence[Flag]) -> dict[str, Any]:
+    """The controls that were set."""
+    mine = {f.name for f in own}
+    given = {f.name: getattr(values, f.name) for f in flags if f.name not in mine}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def seed_of(values: Values) -> int:
+    """The seed that was asked for, or a new one that is short enough to type."""
+    if values.seed is None:
+        return secrets.randbelow(1_000_000)
+    if values.seed < 0:
+        raise ValueError(f"--seed must be 0 or more, got {values.seed}")
+    return values.seed
+
+
+def several(n: int) -> int:
+    """A number of takes."""
+    if n < 1:
+        raise ValueError(f"--n must be at least 1, got {n}")
+    return n
+
+
+# -- names of files ------------------------------------------------------------------------------------
+
+
+def free_stem(folder: Path, stem: str, suffixes: Iterable[str]) -> Path:
+    """folder/stem, or folder/stem-2, -3 …: the first for which no file with one of the suffixes exists."""
+    endings = list(suffixes)
+    return first_free(
+        stem,
+        folder,
+        lambda path: not any(path.with_name(path.name + ending).exists() for ending in endings),
+    )
+
+
+def first_free(stem: str, folder: Path, free: Callable[[Path], bool]) -> Path:
+    """The first of stem, stem-2, stem-3 … in `folder` that is free."""
+    number, path = 1, folder / stem
+    while not free(path):
+        number += 1
+        path = folder / f"{stem}-{number}"
+    return path
+
+
+def target(out: str | None, beside: Path, suffix: str, *, overwrite: bool) -> Path:
+    """Where one result goes: `out`, or a free name beside the source. An existing `out` is refused."""
+    if out is None:
+        if overwrite:
+            raise ValueError("--overwrite has no effect without --out: a free name is chosen")
+        return Path(f"{free_stem(beside.parent, beside.stem, [suffix])}{suffix}")
+    path = Path(out).expanduser()
+    if path.is_dir():
+        return Path(f"{free_stem(path, beside.stem, [suffix])}{suffix}")
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path} exists already; choose another --out, or add --overwrite")
+    return path
+
+
+def score_from(path: str) -> Any:
+    """The score in a file; sound is refused."""
+    from otonoha import io
+    from otonoha.music.audio import Audio
+
+    music = io.read(Path(path).expanduser())
+    if isinstance(music, Audio):
+        raise ValueError(f"{path} is a recording; this needs notes: MIDI, MusicXML or ABC")
+    return music
+
+
+def shown_path(path: Path) -> str:
+    """As short as it can be typed here."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd().resolve()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,148 @@
+"""`otonoha compose`: a new piece as MIDI, sound and picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from otonoha.cli import asked
+from otonoha.cli.flags import Positional, Values, command, flags_of, parse
+from otonoha.cli.output import Output, bold
+
+ABOUT = "Write a new piece: MIDI, sound and a picture of it."
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of compose; the model's own controls join them."""
+
+    model: Positional[str] = "melody"
+    """A model that comes with the package (otonoha models), or a model folder."""
+    seed: int | None = None
+    """The same seed gives the same piece; drawn by lot and printed when unset."""
+    n: int = 1
+    """Pieces to write."""
+    out: str = "songs"
+    """Folder for the files."""
+    name: str | None = None
+    """Name of the files without ending; tune-SEED when unset. A name that is taken gets a number."""
+    soundfont: str | None = None
+    """A SoundFont (.sf2, .sf3) to play with by FluidSynth instead of the built-in synthesiser."""
+    no_sound: bool = False
+    """Write no sound."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+def run(argv: Sequence[str]) -> None:
+    """Compose, write the files, say where they are."""
+    own = flags_of(Options)
+    model = asked.model_word(argv, own)
+    flags = asked.control_flags(model or _default(argv), own)
+    values = parse("compose", ABOUT, flags, argv)
+    _check(values)
+    seed, output = asked.seed_of(values), Output(values.json)
+    takes = _compose(values, asked.turned(values, flags, own), seed, output)
+    again = command("compose", flags, values, seed=seed)
+    pieces = [_write(take, i, seed, values, output) for i, take in enumerate(takes)]
+    synthesiser = None if values.no_sound else _synthesiser(values.soundfont)
+    for take, files in zip(takes, pieces, strict=True):
+        _tell(take, files, synthesiser, output)
+    output.say(f"seed {seed}; the same again: {again}")
+    output.finish(
+        {"model": values.model, "seed": seed, "command": again, "synthesiser": synthesiser, "pieces": pieces}
+    )
+
+
+def _default(argv: Sequence[str]) -> str | None:
+    """The shipped model where there is one; its help can be read where there is none."""
+    from otonoha.models.pretrained import shipped
+
+    default = Options.model
+    return default if default in shipped() or not {"-h", "--help"} & set(argv) else None
+
+
+def _check(values: Values) -> None:
+    """Mistakes that are seen before anything is computed."""
+    asked.several(values.n)
+    if values.no_sound and values.soundfont:
+        raise ValueError("--soundfont has no effect with --no-sound; leave out one of them")
+    if values.name is not None and (Path(values.name).name != values.name or not values.name.strip(".")):
+        raise ValueError(
+            f"--name is the name of a file without a folder, got {values.name!r}; --out names the folder"
+        )
+    if values.soundfont:
+        from otonoha.io.fluid import check
+
+        check(Path(values.soundfont).expanduser())
+    folder = Path(values.out).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out {values.out} is a file; give a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _compose(values: Values, controls: dict[str, Any], seed: int, output: Output) -> list[Any]:
+    from otonoha.models.pretrained import load
+    from otonoha.sample.tasks import Compose, Done, Progress
+
+    model = load(values.model)
+    if Compose not in model.capabilities.tasks:
+        raise ValueError(
+            f"{values.model} does not write from nothing; give it a prompt: otonoha sample {values.model} --prompt FILE"
+        )
+    takes: list[Any] = []
+    for event in model.stream(Compose(), seed=seed, n=values.n, **controls):
+        if isinstance(event, Progress):
+            output.progress(event.done, event.total, "composing")
+        elif isinstance(event, Done):
+            takes = event.takes
+    return takes
+
+
+def _write(take: Any, index: int, seed: int, values: Values, output: Output) -> dict[str, Any]:
+    """The files of one piece, under a name that is free."""
+    from otonoha import io
+    from otonoha.plots import canvas
+    from otonoha.plots.roll import roll
+
+    stem = values.name or f"tune-{seed}"
+    stem = stem if values.n == 1 else f"{stem}-{index}"
+    endings = [".mid", ".png"] if values.no_sound else [".mid", ".wav", ".png"]
+    base = asked.free_stem(Path(values.out).expanduser(), stem, endings)
+    files: dict[str, Any] = {"midi": io.write(take.music, f"{base}.mid")}
+    if not values.no_sound:
+        output.progress(1, 1, "rendering")
+        audio = io.render(take.music, soundfont=values.soundfont)
+        files |= {"sound": io.write(audio, f"{base}.wav"), "seconds": round(audio.seconds, 2)}
+    files["picture"] = canvas.save(roll(take.music), f"{base}.png")
+    return files
+
+
+def _synthesiser(soundfont: str | None) -> str:
+    from otonoha.io.render import choose
+
+    return choose(soundfont)
+
+
+def _tell(take: Any, files: dict[str, Any], synthesiser: str | None, output: Output) -> None:
+    output.say(bold(in_words(take.music)))
+    output.say(f"  {asked.shown_path(files['midi'])}")
+    if "sound" in files:
+        minutes, seconds = divmod(round(files["seconds"]), 60)
+        output.say(f"  {asked.shown_path(files['sound'])}  ({minutes}:{seconds:02d}, by {synthesiser})")
+    output.say(f"  {asked.shown_path(files['picture'])}")
+
+
+def in_words(score: Any) -> str:
+    """Such as "16 bars in D minor, 3/4, 61 notes"."""
+    from otonoha.music.score import bar_table, key_map
+
+    bars = bar_table(score)
+    keys = [str(key) for _, key in key_map(score)][:1]
+    metre = [f"{bars.numerator[0]}/{bars.denominator[0]}"] if len(bars) else []
+    count = sum(len(track.notes) for track in score.tracks)
+    full = len(bars) - bars.first_is_pickup
+    in_key = f" in {keys[0]}" if keys else ""
+    return ", ".join([f"{full} bars{in_key}", *metre, f"{count} notes"])

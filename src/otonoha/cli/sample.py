@@ -1,0 +1,174 @@
+"""`otonoha sample`: takes from any model, each with a JSON file that says how it was made."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from otonoha.cli import asked
+from otonoha.cli.flags import Flag, Positional, Values, command, flags_of, parse
+from otonoha.cli.output import Output
+
+ABOUT = "Write with a model: from nothing, after a prompt, or as an answer to one."
+SUFFIXES = {"mid": ".mid", "musicxml": ".musicxml", "mxl": ".mxl"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of sample; the model's own controls join them."""
+
+    model: Positional[str]
+    """A model folder, or a model that comes with the package (otonoha models)."""
+    prompt: str | None = None
+    """A score (MIDI, MusicXML, ABC) to go on from, or to answer."""
+    task: Literal["compose", "continue", "answer"] | None = None
+    """What to do; chosen from the prompt and what the model can do when unset."""
+    n: int = 1
+    """Takes to write."""
+    seed: int | None = None
+    """The same seed gives the same takes; drawn by lot and printed when unset."""
+    out: str = "takes"
+    """A folder, or (for a single take) a file."""
+    format: Literal["mid", "musicxml", "mxl"] | None = None
+    """Kind of file; mid when unset."""
+    job: str | None = None
+    """A folder in which the work is saved as it goes; the same command goes on after an interruption."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the takes go: `file` for a single one with a name of its own, else numbers in `folder`."""
+
+    folder: Path
+    suffix: str
+    file: Path | None = None
+
+    def path(self) -> Path:
+        """A path that is free."""
+        if self.file is not None:
+            return self.file
+        number = 0
+        while any((self.folder / f"{number}{s}").exists() for s in (*SUFFIXES.values(), ".json")):
+            number += 1
+        return self.folder / f"{number}{self.suffix}"
+
+
+def run(argv: Sequence[str]) -> None:
+    """Sample, write takes and their requests."""
+    own = flags_of(Options)
+    flags = asked.control_flags(asked.model_word(argv, own), own)
+    values = parse("sample", ABOUT, flags, argv)
+    asked.several(values.n)
+    if values.job is not None and values.seed is None:
+        raise ValueError("--job needs --seed: without it, the same command would be another request")
+    place, seed, output = _place(values), asked.seed_of(values), Output(values.json)
+    prompt = None if values.prompt is None else asked.score_from(values.prompt)
+    from otonoha.models.pretrained import load
+
+    model = load(values.model)
+    task = _task(values, model, prompt)
+    takes = _drain(values, flags, model, task, seed, place, output)
+    again = command("sample", flags, values, seed=seed, job=None)
+    output.say(f"{type(task).__name__} with {values.model}, seed {seed}")
+    written = [_write(take, place, values, again) for take in takes]
+    for one in written:
+        output.say(f"  {asked.shown_path(one['file'])}  {one['words']}")
+    output.say(f"the same again: {again}")
+    output.finish({"model": values.model, "seed": seed, "command": again, "takes": written})
+
+
+def _place(values: Values) -> Place:
+    """Check --out and --format before anything is computed."""
+    out = Path(values.out).expanduser()
+    ending = out.suffix.lower()
+    if ending not in SUFFIXES.values() or out.is_dir():
+        if out.is_file():
+            raise ValueError(f"--out {out} is a file that is no score; give a folder or a new .mid file")
+        out.mkdir(parents=True, exist_ok=True)
+        return Place(out, SUFFIXES[values.format or "mid"])
+    if values.n > 1:
+        raise ValueError(f"--out {out} is one file, but --n is {values.n}; give a folder")
+    if values.format and SUFFIXES[values.format] != ending:
+        raise ValueError(f"--format {values.format} contradicts --out {out}")
+    for path in (out, out.with_suffix(".json")):
+        if path.exists():
+            raise ValueError(f"{path} exists already; choose another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return Place(out.parent, ending, out)
+
+
+def _task(values: Values, model: Any, prompt: Any) -> Any:
+    """The task that was asked for, or the one that fits the prompt."""
+    from otonoha.sample.tasks import Answer, Compose, Continue
+
+    kinds = {"compose": Compose, "continue": Continue, "answer": Answer}
+    can = [name for name, kind in kinds.items() if kind in model.capabilities.tasks]
+    fits = [name for name in can if (name == "compose") == (prompt is None)]
+    name = values.task or (fits[0] if fits else "")
+    if name == "compose" and prompt is not None:
+        raise ValueError("--prompt has no effect with --task compose; leave out one of them")
+    if not name or (name != "compose" and prompt is None):
+        wanted = "a --prompt FILE" if prompt is None else "no --prompt"
+        raise ValueError(f"{values.model} needs {wanted}: what it can do is {', '.join(can)}")
+    if name not in can:
+        raise ValueError(f"{values.model} cannot {name}; what it can do is {', '.join(can)}")
+    return Compose() if name == "compose" else kinds[name](prompt)
+
+
+def _drain(
+    values: Values, flags: Sequence[Flag], model: Any, task: Any, seed: int, place: Place, output: Output
+) -> list[Any]:
+    """All takes of the request. What is drawn when it is interrupted stays in the job's folder."""
+    from otonoha.sample.tasks import Done, Progress
+
+    hidden = asked.first_free(f".job-{seed}", place.folder, lambda path: not path.exists())
+    job = hidden if values.job is None else Path(values.job).expanduser()
+    controls = asked.turned(values, flags, flags_of(Options))
+    takes: list[Any] = []
+    try:
+        for event in model.stream(task, seed=seed, n=values.n, job=job, **controls):
+            if isinstance(event, Progress):
+                output.progress(event.done, event.total, f"writing {values.n}")
+            elif isinstance(event, Done):
+                takes = event.takes
+    except KeyboardInterrupt:
+        go_on = command("sample", flags, values, seed=seed, job=str(job))
+        raise KeyboardInterrupt(f"stopped; what is written is kept. To go on: {go_on}") from None
+    except BaseException:
+        if values.job is None:
+            shutil.rmtree(hidden, ignore_errors=True)
+        raise
+    if values.job is None:
+        shutil.rmtree(hidden, ignore_errors=True)
+    return takes
+
+
+def _write(take: Any, place: Place, values: Values, again: str) -> dict[str, Any]:
+    """One take and, beside it, the request it came from."""
+    import dataclasses
+
+    from otonoha import __version__, io
+    from otonoha.cli.compose import in_words
+
+    path = io.write(take.music, place.path())
+    controls = {k: v for k, v in dataclasses.asdict(take.request.controls).items() if v is not None}
+    told = {
+        "otonoha": __version__,
+        "model": values.model,
+        "fingerprint": take.request.model,
+        "task": type(take.request.task).__name__,
+        "prompt": values.prompt,
+        "controls": controls,
+        "seed": take.request.seed,
+        "n": values.n,
+        "index": take.request.index,
+        "command": again,
+    }
+    path.with_suffix(".json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return {"file": path, "words": in_words(take.music), **told}

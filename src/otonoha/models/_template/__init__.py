@@ -1,0 +1,1 @@
+"""Copy this room to add a family; README.md says how."""

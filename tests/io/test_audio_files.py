@@ -1,0 +1,128 @@
+import sys
+
+import numpy as np
+import pytest
+from symusic import Score
+
+from otonoha.io import read, write
+from otonoha.io.audio_files import read_audio, resample, write_audio
+from otonoha.music.audio import Audio
+from otonoha.music.score import track_of
+
+
+def tone(*, rate=22050, seconds=1.0, channels=2, peak=0.5):
+    t = np.arange(round(rate * seconds)) / rate
+    return Audio(np.stack([peak * np.sin(2 * np.pi * 440 * (c + 1) * t) for c in range(channels)]), rate)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "error"), [(".wav", 1e-4), (".flac", 1e-4), (".ogg", 0.08), (".mp3", 0.1)]
+)
+def test_sound_survives(tmp_path, suffix, error):
+    before = tone()
+    after = read(write(before, tmp_path / f"tone{suffix}"))
+    assert after.rate == before.rate
+    assert after.channels == 2
+    assert after.seconds == pytest.approx(before.seconds, abs=0.06)
+    n = min(after.samples.shape[1], before.samples.shape[1])
+    if suffix != ".mp3":  # its coder may shift the sound by a frame
+        assert np.abs(after.samples[:, 2000 : n - 2000] - before.samples[:, 2000 : n - 2000]).max() < error
+    assert np.sqrt((after.samples**2).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
+
+
+def test_part_of_a_file(tmp_path):
+    before = tone()
+    path = write_audio(before, tmp_path / "tone.wav")
+    part = read_audio(path, start=0.25, stop=0.5)
+    assert part.samples == pytest.approx(before.slice(0.25, 0.5).samples, abs=1e-4)
+    with pytest.raises(ValueError, match="holds no sound there"):
+        read_audio(path, start=9.0)
+
+
+def test_loud_sound_is_scaled_and_said(tmp_path):
+    with pytest.warns(UserWarning, match=r"peak 2.00 scaled down to 0.99"):
+        path = write_audio(tone(peak=2.0), tmp_path / "loud.wav")
+    assert read_audio(path).peak == pytest.approx(0.99, abs=1e-3)
+
+
+def test_samples_that_are_no_numbers_are_refused(tmp_path):
+    broken = tone()
+    broken.samples[0, 5] = np.nan
+    with pytest.raises(ValueError, match="no numbers"):
+        write(broken, tmp_path / "nan.wav")
+    assert not list(tmp_path.iterdir())
+
+
+def test_rate_that_the_format_cannot_hold(tmp_path):
+    with pytest.raises(ValueError, match="cannot be written as MP3"):
+        write(tone(rate=7000), tmp_path / "odd.mp3")
+    assert not list(tmp_path.iterdir())
+
+
+def test_file_shorter_than_its_header_says(tmp_path):
+    path = write_audio(tone(), tmp_path / "tone.flac")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"tone.flac"):
+        read(path)
+
+
+def test_resample_keeps_pitch_and_length():
+    there = resample(tone(rate=22050), 44100)
+    assert there.rate == 44100
+    assert there.seconds == pytest.approx(1.0, abs=1e-3)
+    assert np.abs(np.fft.rfft(there.samples[0])).argmax() == pytest.approx(440, abs=1)
+    assert resample(there, 44100) is there
+    with pytest.raises(ValueError, match="rate must lie in"):
+        resample(there, 0)
+
+
+class Take:
+    """Anything with music in it."""
+
+    def __init__(self, music):
+        self.music = music
+
+
+def test_write_unwraps_a_take_and_makes_folders(tmp_path):
+    path = write(Take(tone()), tmp_path / "a" / "b" / "tone.wav")
+    assert read(path).rate == 22050
+
+
+def test_write_says_what_does_not_fit(tmp_path):
+    score = Score(4)
+    score.tracks = [track_of([0], [4], [60])]
+    for music, name, reason in (
+        (tone(), "a.mid", "sound cannot be written as .mid"),
+        (score, "a.wav", "render it first"),
+        (score, "a.mxll", "did you mean '.mxl'"),
+        (tone(), "a.wave", "did you mean '.wav'"),
+        ("tune", "a.mid", "cannot write a str"),
+        (Score(4), "a.mxl", "no notes"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            write(music, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_trouble_with_the_disk_is_one_line_and_keeps_the_old_file(tmp_path, monkeypatch):
+    path = write(tone(), tmp_path / "tone.wav")
+    before = path.read_bytes()
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="cannot be written"):
+        write(tone(), tmp_path / "file" / "tone.wav")
+    monkeypatch.setattr(
+        "pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
+    with pytest.raises(OSError, match=r"tone\.wav cannot be written: No space left on device"):
+        write(tone(peak=0.1), path)
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "tone.wav"]
+
+
+def test_importing_io_is_cheap():
+    import subprocess
+
+    heavy = ("symusic", "soundfile", "music21", "numpy")
+    code = f"import sys, otonoha.io; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
