@@ -31,16 +31,16 @@ ROWS = {
     "LSTM without attention": {"heads": 0},
 }
 SETTINGS = {
-    "steps": 900,
+    "steps": 2400,
     "batch": 8,
     "length": 192,
-    "lr": 2e-3,
+    "lr": 3e-3,
     "warmup": 50,
     "weight_decay": 0.3,
     "ema": 0.98,
-    "eval_every": 75,
-    "patience": 4,
-    "schedule": "constant",
+    "eval_every": 150,
+    "patience": 5,
+    "schedule": "cosine",
 }
 OPTIONS = {"hints": ("beat", "quarter"), "dropout": 0.35}
 

@@ -53,7 +53,9 @@ def main(name: str) -> None:
         },
     }
     model.defaults = (
-        {"bars": 16, "temperature": 0.9, "min_p": 0.02, "max_rest": 2} if name == "melody" else {"temperature": 0.8}
+        {"bars": 16, "temperature": 0.9, "min_p": 0.02, "max_rest": 2}
+        if name == "melody"
+        else {"temperature": 0.8}
     )
     model.save(run)
     folder = model.save(SHIPPED / name, half=True)

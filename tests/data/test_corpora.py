@@ -13,7 +13,8 @@ from otonoha.data.compare import near_pairs, runs, shared_runs
 from otonoha.data.corpus import corpus, select
 from otonoha.data.jsb import jsb_arrays, jsb_quarter_arrays, score_of
 from otonoha.data.openscore import load_lieder, load_lieder_voice, load_quartets, read_table
-from otonoha.data.tables import MATCH, bach_splits, match, openscore_rows, voice_runs
+from otonoha.data.split_tables import bach_splits, openscore_rows
+from otonoha.data.tables import MATCH, match, voice_runs
 from otonoha.music.markers import marker
 from otonoha.music.tracks import notes
 from otonoha.music.voices import is_monophonic

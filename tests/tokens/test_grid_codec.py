@@ -47,7 +47,7 @@ def sounding(grid: Grid, tokens: Tokens) -> np.ndarray:
     return roll
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(CHOIRS)
 def test_round_trip_on_the_grid(score):
     tokens = GRID.encode(score)

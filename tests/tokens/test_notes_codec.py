@@ -57,7 +57,7 @@ def as_tokens(streams: dict[str, np.ndarray]) -> Tokens:
     return Tokens(streams, (np.cumsum(ticks) - ticks) / Q, NOTES.fingerprint)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(melodies())
 def test_round_trip_on_the_grid(score):
     tokens = NOTES.encode(score)
@@ -224,7 +224,7 @@ CONSTRAINTS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(CONSTRAINTS, st.integers(0, 2**31))
 def test_every_walk_decodes_to_valid_music(constraints, seed):
     streams = walk(NOTES.grammar(constraints), seed)

@@ -5,6 +5,7 @@ Exit status: 0 done; 2 a mistake in the request or a file; 130 interrupted; 1 a 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -96,16 +97,12 @@ def _fail(told: str, error: BaseException, status: int) -> int:
 
         traceback.print_exception(error)
     start = "\r\x1b[K" if sys.stderr.isatty() else ""  # over a progress line that may stand there
-    try:
+    with contextlib.suppress(OSError):
         sys.stderr.write(f"{start}otonoha: {told}\n")
-    except OSError:
-        pass
     return status
 
 
 def _silence(stream: Any) -> None:
     """Nobody reads on: keep Python from complaining when it flushes at exit."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    except (OSError, ValueError):
-        pass

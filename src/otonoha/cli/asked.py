@@ -37,7 +37,8 @@ def all_controls() -> list[Flag]:
 
 def control_flags(model: str | None, own: Sequence[Flag]) -> list[Flag]:
     """The verb's own flags, then the controls of the model with the checkpoint's defaults in their help."""
-    family, defaults = next(iter(FAMILIES)), {}
+    family = next(iter(FAMILIES))
+    defaults: dict[str, Any] = {}
     if model is not None:
         config = described(model)
         family, defaults = config["family"], config.get("controls") or {}
@@ -118,10 +119,10 @@ def target(out: str | None, beside: Path, suffix: str, *, overwrite: bool) -> Pa
 
 def score_from(path: str) -> Any:
     """The score in a file; sound is refused."""
-    from otonoha import io
+    from otonoha.io.files import read
     from otonoha.music.audio import Audio
 
-    music = io.read(Path(path).expanduser())
+    music = read(Path(path).expanduser())
     if isinstance(music, Audio):
         raise ValueError(f"{path} is a recording; this needs notes: MIDI, MusicXML or ABC")
     return music

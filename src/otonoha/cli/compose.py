@@ -9,7 +9,7 @@ from typing import Any
 
 from otonoha.cli import asked
 from otonoha.cli.flags import Positional, Values, command, flags_of, parse
-from otonoha.cli.output import Output, bold
+from otonoha.cli.output import Output, bold, count
 
 ABOUT = "Write a new piece: MIDI, sound and a picture of it."
 
@@ -103,7 +103,8 @@ def _compose(values: Values, controls: dict[str, Any], seed: int, output: Output
 
 def _write(take: Any, index: int, seed: int, values: Values, output: Output) -> dict[str, Any]:
     """The files of one piece, under a name that is free."""
-    from otonoha import io
+    from otonoha.io.files import write
+    from otonoha.io.render import render
     from otonoha.plots import canvas
     from otonoha.plots.roll import roll
 
@@ -111,11 +112,11 @@ def _write(take: Any, index: int, seed: int, values: Values, output: Output) -> 
     stem = stem if values.n == 1 else f"{stem}-{index}"
     endings = [".mid", ".png"] if values.no_sound else [".mid", ".wav", ".png"]
     base = asked.free_stem(Path(values.out).expanduser(), stem, endings)
-    files: dict[str, Any] = {"midi": io.write(take.music, f"{base}.mid")}
+    files: dict[str, Any] = {"midi": write(take.music, f"{base}.mid")}
     if not values.no_sound:
         output.progress(1, 1, "rendering")
-        audio = io.render(take.music, soundfont=values.soundfont)
-        files |= {"sound": io.write(audio, f"{base}.wav"), "seconds": round(audio.seconds, 2)}
+        audio = render(take.music, soundfont=values.soundfont)
+        files |= {"sound": write(audio, f"{base}.wav"), "seconds": round(audio.seconds, 2)}
     files["picture"] = canvas.save(roll(take.music), f"{base}.png")
     return files
 
@@ -142,7 +143,7 @@ def in_words(score: Any) -> str:
     bars = bar_table(score)
     keys = [str(key) for _, key in key_map(score)][:1]
     metre = [f"{bars.numerator[0]}/{bars.denominator[0]}"] if len(bars) else []
-    count = sum(len(track.notes) for track in score.tracks)
+    notes = sum(len(track.notes) for track in score.tracks)
     full = len(bars) - bars.first_is_pickup
     in_key = f" in {keys[0]}" if keys else ""
-    return ", ".join([f"{full} bars{in_key}", *metre, f"{count} notes"])
+    return ", ".join([count(full, "bar") + in_key, *metre, count(notes, "note")])

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from otonoha.cli.flags import Positional, flags_of, parse
-from otonoha.cli.output import Output, bold, table
+from otonoha.cli.output import Output, bold, count, table
 
 ABOUT = "List the named corpora, download one, or show what is in one (or in a folder of your own)."
 MOST_SHOWN = 5
@@ -81,7 +81,7 @@ def _show(name: str, output: Output) -> None:
     found = corpus(name, progress=output.progress)
     counts = {split: len(getattr(found, split)) for split in ("train", "valid", "test")}
     styles = Counter(p.labels["style"] for p in found.pieces if "style" in p.labels)
-    output.say(f"{bold(found.name)}  {len(found)} pieces from {found.source}")
+    output.say(f"{bold(found.name)}  {count(len(found), 'piece')} from {found.source}")
     output.say(terms(found.licence, found.ships))
     output.say(table(list(counts.items())))
     if len(styles) > 1:

@@ -12,7 +12,7 @@ from otonoha.cli import asked
 from otonoha.cli.data import terms
 from otonoha.cli.fit import name_and_part
 from otonoha.cli.flags import Positional, Values, flags_of, parse
-from otonoha.cli.output import Output, bold, table
+from otonoha.cli.output import Output, bold, count, table
 
 ABOUT = "Measure a model: likelihood, generated music beside real music, novelty against what it learnt from."
 MOST_SHOWN = 10
@@ -85,7 +85,7 @@ def _likelihood(model: Any, pieces: list[Any], named: str, output: Output) -> di
     figures = {k: float(v) for k, v in model.likelihood(pieces).items()}
     unit = "note" if model.codec.name in ("notes", "book") else "symbol"
     units = int(figures.get("units", 0))
-    output.say(bold(f"likelihood on {named}") + f"  ({len(pieces)} pieces, {units:,} {unit}s)")
+    output.say(bold(f"likelihood on {named}") + f"  ({count(len(pieces), 'piece')}, {count(units, unit)})")
     rows = [
         (f"{'all' if name == 'loss' else name}", value, f"nats a {unit}", value / math.log(2), "bits")
         for name, value in figures.items()
@@ -118,7 +118,7 @@ def _generated(model: Any, pieces: list[Any], values: Values, output: Output) ->
     output.progress(0, 1, "comparing")
     rows = report(scores, [piece.score() for piece in real])
     output.say()
-    output.say(bold(f"{values.n} generated pieces beside {len(real)} of {named}"))
+    output.say(bold(f"{count(values.n, 'generated piece')} beside {len(real)} of {named}"))
     output.say(text_table(rows))
     return {"comparison": rows, **_novelty(model, scores, values, output)}
 
@@ -138,7 +138,9 @@ def _novelty(model: Any, scores: list[Any], values: Values, output: Output) -> d
     rows = novelty_report(scores, ((name, piece.score()) for name, piece in learnt))
     spread = longest_match_distribution(rows)
     output.say()
-    output.say(bold(f"longest passages that occur in {', '.join(specs)}") + f"  ({len(learnt)} pieces)")
+    output.say(
+        bold(f"longest passages that occur in {', '.join(specs)}") + f"  ({count(len(learnt), 'piece')})"
+    )
     shown = [
         (f"piece {r['name']}", r["longest_match"], f"of {r['notes']} notes as in {r['piece'] or 'none'}")
         for r in rows[:MOST_SHOWN]

@@ -40,19 +40,21 @@ def run(argv: Sequence[str]) -> None:
     score = asked.score_from(values.file)
     from otonoha.models.pretrained import load
 
-    told = load(values.model).explain(score)
+    model = load(values.model)
+    told = model.explain(score)
     if not len(told.attention) and values.head is not None:
         raise ValueError(f"--head has no effect: {values.model} has no attention")
     folder = Path(values.out).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     base = asked.free_stem(folder, source.stem, ENDINGS.values())
     title = f"{source.name}, read by {Path(values.model).name}"
-    files = {"probabilities": _probabilities(told, base, title)}
+    files = {}
     if len(told.attention):
         files["attention"] = _attention(told, base, title, values.head)
-        files["page"] = _page(told, base, title)
+        files["page"] = _page(told, model.codec.encode(score), score, base, title)
     else:
         output.note(f"{values.model} has no attention: only the probabilities are drawn")
+    files["probabilities"] = _probabilities(told, base, title)
     for kind, path in files.items():
         output.say(f"{asked.shown_path(path)}  ({WHAT[kind]})")
     output.finish(
@@ -102,17 +104,15 @@ def pitch_of(event: str) -> int | None:
     return None
 
 
-def _page(told: Any, base: Path, title: str) -> Path:
+def _page(told: Any, encoded: Any, score: Any, base: Path, title: str) -> Path:
+    """The page that plays along: a melody by itself, or (attended notes that are no start) question and answer."""
     from otonoha.plots.html import attention_page
 
-    text = attention_page(
-        told.music,
-        from_start(told),
-        told.events,
-        onsets=told.tokens.clock,
-        probabilities=told.pitches.T,
-        title=title,
-    )
+    weights, labels, onsets = from_start(told), told.events, told.tokens.clock
+    if told.attended[:1] != ["start"]:
+        weights, labels = told.attention, [*told.attended, *told.events]
+        onsets = np.append(question_clock(told, encoded), onsets)
+    text = attention_page(score, weights, labels, onsets=onsets, probabilities=told.pitches.T, title=title)
     path = Path(f"{base}{ENDINGS['page']}")
     path.write_text(text, "utf-8")
     return path
@@ -123,3 +123,9 @@ def from_start(told: Any) -> np.ndarray:
     shifted = np.zeros_like(told.attention)
     shifted[:, :, :-1] = told.attention[:, :, 1:]
     return shifted
+
+
+def question_clock(told: Any, encoded: Any) -> np.ndarray:
+    """The quarter notes of the attended events: those right before the answer in the whole melody."""
+    first = int(np.searchsorted(encoded.clock, told.tokens.clock[0]))
+    return encoded.clock[first - len(told.attended) : first]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -12,7 +13,7 @@ from typing import Any
 from otonoha.cli import asked
 from otonoha.cli.data import report_lines, terms
 from otonoha.cli.flags import Flag, Positional, Values, command, first_word, flags_of, parse
-from otonoha.cli.output import Output
+from otonoha.cli.output import Output, count
 from otonoha.models.registry import FAMILIES, settings_of
 from otonoha.music.suggest import one_of
 from otonoha.train.settings import Settings
@@ -78,7 +79,7 @@ def _model_flags(argv: Sequence[str], own: Sequence[Flag]) -> list[Flag]:
     named = first_word(argv, switches) or ""
     if named in FAMILIES:
         return _config_flags(named, _preset_word(argv))
-    if Path(named).expanduser().is_dir():
+    if named and Path(named).expanduser().is_dir():
         return _config_flags(asked.described(named)["family"], None)
     return every
 
@@ -177,13 +178,19 @@ def _train(
         outcome = model.fit(
             material.train, material.valid or None, out=folder, resume=resume, quiet=not chief(), **training
         )
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped; to go on: otonoha fit {asked.shown_path(folder)} --resume"
-        ) from None
+    except BaseException as error:
+        kept = any((folder / "state").glob("step-*"))
+        if not kept and chief():
+            _tidy(folder)
+        if not isinstance(error, KeyboardInterrupt):
+            raise
+        told = f"to go on: otonoha fit {asked.shown_path(folder)} --resume" if kept else "nothing is kept"
+        raise KeyboardInterrupt(f"stopped; {told}") from None
     if not chief():
         return
-    best = outcome.best if outcome.history and outcome.best < float("inf") else None
+    if not outcome.history:
+        output.note("all steps were made already; a larger --steps makes the run longer")
+    best = outcome.best if math.isfinite(outcome.best) else None
     model.card |= {"steps": outcome.step, "seed": model.config.train.seed}
     if best is not None:
         model.card["metrics"] = {
@@ -191,6 +198,14 @@ def _train(
         }
     model.save(folder)
     _tell(model, folder, outcome, best, output)
+
+
+def _tidy(folder: Path) -> None:
+    """Take away what a run wrote that never came to its first checkpoint, so that its name is free again."""
+    for name in ("config.json", "model.safetensors", "README.md", "log.jsonl"):
+        (folder / name).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _tell(model: Any, folder: Path, outcome: Any, best: float | None, output: Output) -> None:
@@ -256,7 +271,7 @@ def gather(spec: str, output: Output) -> Material:
         ships = ships and found.ships
         if chief():
             output.note(
-                f"{found.name}: {len(chosen)} pieces to learn from, {len(found.valid)} to validate on"
+                f"{found.name}: {count(len(chosen), 'piece')} to learn from, {len(found.valid)} to validate on"
             )
             output.note(f"  terms: {terms(found.licence, found.ships)}")
             for line in report_lines(found.report):

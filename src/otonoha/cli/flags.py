@@ -50,6 +50,11 @@ class Flag:
         return self.name if self.positional else "--" + self.name.replace("_", "-")
 
     @property
+    def place(self) -> str:
+        """A positional one as the help calls it."""
+        return self.name.upper().replace("_OR_", "|")
+
+    @property
     def pair(self) -> bool:
         """Whether --no-… exists as well."""
         return self.kind is bool and self.default is None
@@ -112,7 +117,7 @@ def parse(verb: str, about: str, flags: Sequence[Flag], argv: Sequence[str]) -> 
         args = ["--help"]
     else:
         args, refused = _checked(verb, flags, args)
-    read = tyro.cli(
+    read: Any = tyro.cli(
         _shape(flags),
         prog=f"otonoha {verb}",
         description=about,
@@ -133,7 +138,7 @@ def _shape(flags: Sequence[Flag]) -> type:
             metavar=_metavar(flag),
             help_behavior_hint=said,
         )
-        kind: Any = Literal[flag.choices] if flag.choices else str if flag.kind is tuple else flag.kind  # type: ignore[valid-type]
+        kind: Any = Literal[flag.choices] if flag.choices else str if flag.kind is tuple else flag.kind
         kind = kind if flag.required or flag.default is not None else kind | None
         marks = (tyro.conf.Positional, arg) if flag.positional else (arg,)
         default = {} if flag.required else {"default": flag.default}
@@ -144,7 +149,7 @@ def _shape(flags: Sequence[Flag]) -> type:
 
 def _metavar(flag: Flag) -> str | None:
     if flag.positional and not flag.choices:
-        return flag.name.upper().replace("_", "|")
+        return flag.place
     if flag.choices or flag.kind is bool:
         return None
     return "A,B,…" if flag.kind is tuple else _KINDS[flag.kind][1]
@@ -231,7 +236,7 @@ def _check_places(
         if value.startswith("-") and value != "-":
             _known(value, known, verb)
         _check_value(flag, flag.name, value)
-    missing = [f.name.upper().replace("_", "|") for f in places[len(given) :] if f.required]
+    missing = [f.place for f in places[len(given) :] if f.required]
     said = {o.partition("=")[0] for o in out}
     missing += [name for name, f in known.items() if f.required and name not in said]
     if missing:

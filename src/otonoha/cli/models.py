@@ -87,6 +87,7 @@ def _family(name: str, output: Output) -> None:
         presets[preset] = {"parameters": kind(config).parameters, **_changed(config)}
     output.say(bold(name))
     output.say(table([(preset, told["parameters"], "parameters") for preset, told in presets.items()]))
+    output.say("before any data: vocabularies and styles that are taken from the data come on top")
     output.say(f"train one: otonoha fit {name} --preset {next(iter(presets))} --data …")
     output.finish({"family": name, "presets": presets})
 

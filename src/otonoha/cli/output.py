@@ -61,6 +61,11 @@ def bar(share: float, width: int = 24) -> str:
     return "[" + "=" * full + " " * (width - full) + "]"
 
 
+def count(number: int, noun: str) -> str:
+    """Such as "1 bar" or "1,200 notes"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def bold(text: str) -> str:
     """Bold on a terminal that can, plain elsewhere."""
     can = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

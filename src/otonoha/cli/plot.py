@@ -61,11 +61,11 @@ def _roll(values: Values, source: Path) -> Any:
 
 
 def _spectrogram(values: Values, source: Path) -> Any:
-    from otonoha import io
+    from otonoha.io.files import read
     from otonoha.music.audio import Audio
     from otonoha.plots.spectrogram import spectrogram
 
-    sound = io.read(source)
+    sound = read(source)
     if not isinstance(sound, Audio):
         raise ValueError(f"{source} is a score; a spectrogram needs sound: otonoha render {source}")
     return spectrogram(sound, title=source.name)

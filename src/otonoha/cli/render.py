@@ -38,16 +38,15 @@ def run(argv: Sequence[str]) -> None:
     output, source = Output(values.json), Path(values.file).expanduser()
     score = asked.score_from(values.file)
     path = asked.target(values.out, source, ".wav", overwrite=values.overwrite)
-    from otonoha import io
-    from otonoha.io.files import AUDIO_SUFFIXES
-    from otonoha.io.render import choose
+    from otonoha.io.files import AUDIO_SUFFIXES, write
+    from otonoha.io.render import choose, render
     from otonoha.music.suggest import one_of
 
     one_of(path.suffix.lower(), AUDIO_SUFFIXES, "kind of sound file")
     began = time.monotonic()
-    audio = io.render(score, rate=values.rate, soundfont=values.soundfont)
+    audio = render(score, rate=values.rate, soundfont=values.soundfont)
     spent, synthesiser = time.monotonic() - began, choose(values.soundfont)
-    io.write(audio, path)
+    write(audio, path)
     output.say(f"{asked.shown_path(path)}  ({audio.seconds:.1f} s in {spent:.1f} s, by {synthesiser})")
     output.finish(
         {

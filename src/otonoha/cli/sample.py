@@ -113,11 +113,11 @@ def _task(values: Values, model: Any, prompt: Any) -> Any:
     name = values.task or (fits[0] if fits else "")
     if name == "compose" and prompt is not None:
         raise ValueError("--prompt has no effect with --task compose; leave out one of them")
+    if name and name not in can:
+        raise ValueError(f"{values.model} cannot {name}; what it can do is {', '.join(can)}")
     if not name or (name != "compose" and prompt is None):
         wanted = "a --prompt FILE" if prompt is None else "no --prompt"
-        raise ValueError(f"{values.model} needs {wanted}: what it can do is {', '.join(can)}")
-    if name not in can:
-        raise ValueError(f"{values.model} cannot {name}; what it can do is {', '.join(can)}")
+        raise ValueError(f"{values.model} needs {wanted} to {name or ' or '.join(can)}")
     return Compose() if name == "compose" else kinds[name](prompt)
 
 
@@ -153,10 +153,11 @@ def _write(take: Any, place: Place, values: Values, again: str) -> dict[str, Any
     """One take and, beside it, the request it came from."""
     import dataclasses
 
-    from otonoha import __version__, io
+    from otonoha import __version__
     from otonoha.cli.compose import in_words
+    from otonoha.io.files import write
 
-    path = io.write(take.music, place.path())
+    path = write(take.music, place.path())
     controls = {k: v for k, v in dataclasses.asdict(take.request.controls).items() if v is not None}
     told = {
         "otonoha": __version__,

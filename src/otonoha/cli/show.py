@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from otonoha.cli import asked
 from otonoha.cli.flags import Positional, flags_of, parse
@@ -32,5 +33,5 @@ def run(argv: Sequence[str]) -> None:
     from otonoha.tokens import codec
     from otonoha.tokens.show import show
 
-    chosen = codec(values.codec)
+    chosen: Any = codec(values.codec)
     Output().say(show(chosen, asked.score_from(values.file), limit=values.limit))

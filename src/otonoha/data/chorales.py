@@ -1,6 +1,6 @@
 """Bach's chorales from music21's corpus: four voices with key, metre, fermatas and, for most, German text.
 
-The split inherits that of the JSB benchmark (see tables.py): what is a test piece there is one here, so a
+The split inherits that of the JSB benchmark (see split_tables.py): what is a test piece there is one here, so a
 model trained on `bach-chorales` may be measured on the benchmark. Bach set the same hymn several times, so
 sopranos recur across the split: the report lists the pairs.
 """
@@ -12,7 +12,7 @@ from otonoha.data.entries import Entry
 from otonoha.data.music21_files import music21_folder
 from otonoha.data.reading import Progress, read_all
 from otonoha.data.report import FolderReport
-from otonoha.data.tables import bach_splits
+from otonoha.data.split_tables import bach_splits
 from otonoha.music.piece import Piece
 
 

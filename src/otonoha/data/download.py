@@ -20,7 +20,7 @@ from pathlib import Path
 
 from otonoha.data.homes import find_home, target_dir
 from otonoha.data.named import SPECS
-from otonoha.data.tables import openscore_rows
+from otonoha.data.split_tables import openscore_rows
 from otonoha.music.suggest import one_of
 
 Bytes = Callable[[int, int | None, str], None]

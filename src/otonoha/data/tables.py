@@ -1,4 +1,4 @@
-"""The small tables that ship with the package, and the command that writes them anew:
+"""The command that writes the split tables of the package (split_tables.py) anew:
 
     OTONOHA_DATA=… python -m otonoha.data.tables
 
@@ -14,9 +14,7 @@ guarded split wins (test, then valid), so that nothing leaks; the same holds amo
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -27,22 +25,6 @@ from otonoha.music.ngrams import intervals, ngram_hashes
 MATCH = 0.5
 RUN = 8
 GUARD = ("train", "valid", "test")
-
-
-def bach_splits() -> dict[str, str]:
-    """Chorale id (`bwv269`) -> split."""
-    return {row["id"]: row["split"] for row in read("bach_splits.tsv")}
-
-
-def openscore_rows() -> dict[str, dict[str, str]]:
-    """OpenScore id (`lc4904021`, `sq7070319`) -> its row: split, languages."""
-    return {row["id"]: row for row in read("openscore_splits.tsv")}
-
-
-def read(table: str) -> list[dict[str, str]]:
-    """The rows of a table of the package."""
-    text = resources.files("otonoha.data").joinpath(table).read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines(), delimiter="\t"))
 
 
 def voice_runs(voices: Iterable[np.ndarray]) -> np.ndarray:

@@ -209,7 +209,13 @@ VARIANTS: dict[int, Timbre] = {
     53: replace(CHOIR, formants=((380, 14, 90), (820, 10, 120), (2600, 4, 300)), cutoff=1600),
     54: replace(CHOIR, formants=((500, 12, 100), (1000, 10, 130), (2500, 8, 300)), attack=0.05, vibrato=5),
     55: replace(
-        ENSEMBLE, attack=0.006, decay=1.4, slope=4.5, cutoff=5000, noises=(Noise(-10, 200, 5000, decay=0.2),)
+        ENSEMBLE,
+        voices=spread(3, 4),
+        attack=0.006,
+        decay=1.4,
+        slope=4.5,
+        cutoff=5000,
+        noises=(Noise(-10, 200, 5000, decay=0.2),),
     ),
     57: replace(BRASS, cutoff=2200, formants=((700, 7, 280), (1800, 4, 500)), attack=0.07, level=2),
     58: replace(BRASS, cutoff=1300, formants=((300, 4, 150),), attack=0.08, slope=4),

@@ -53,7 +53,8 @@ class Capabilities:
 class Model:
     """A network (or several) with its codec, its config and the defaults of its controls.
 
-    `config` is a preset's name or a Config; `options` override its fields. `codec` overrides the config's.
+    `config` is a preset's name or a Config; `options` override its fields. `codec` (a codec, or the name of
+    one) overrides the config's.
     """
 
     family: ClassVar[str]
@@ -62,14 +63,17 @@ class Model:
     presets: ClassVar[Mapping[str, Any]]
     capabilities: ClassVar[Capabilities]
 
-    def __init__(self, config: Any = "small", *, codec: Codec | None = None, **options: Any) -> None:
+    def __init__(self, config: Any = "small", *, codec: Codec | str | None = None, **options: Any) -> None:
         if isinstance(config, str):
             config = self.presets[one_of(config, self.presets, f"preset of {self.family}")]
         allowed = [f.name for f in dataclasses.fields(self.Config)]
         for name in options:
             one_of(name, allowed, f"option of {self.family}")
+        if codec is not None:
+            options["codec"] = codec if isinstance(codec, str) else codec.name
         self.config = dataclasses.replace(config, **options)
-        self.codec = codec or cast(Codec, codecs.codec(self.config.codec))
+        own = codecs.codec(self.config.codec) if codec is None or isinstance(codec, str) else codec
+        self.codec = cast(Codec, own)
         self.defaults: dict[str, Any] = {}
         """Defaults of the controls that belong to this checkpoint."""
         self.card: dict[str, Any] = {}

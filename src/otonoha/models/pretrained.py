@@ -22,7 +22,7 @@ def find(name: str | Path) -> Path:
     path = Path(name).expanduser()
     if path.is_dir() and ((path / "config.json").exists() or str(name) not in shipped()):
         return path
-    if path.exists():
+    if path.is_file():
         raise ValueError(f"{path} is a file; a model is a folder with config.json and model.safetensors")
     return shipped()[one_of(str(name), shipped(), "model (neither a folder nor one that ships)")]
 

@@ -51,7 +51,7 @@ class Job:
     @staticmethod
     def _read(path: Path) -> np.ndarray | None:
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
                 return data["drawn"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None  # nothing saved yet, or cut short: written anew

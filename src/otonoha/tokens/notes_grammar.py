@@ -87,7 +87,8 @@ class NotesGrammar:
         self._bar = bar_ticks(self._metre, resolution)
         first_line = -(-self._now // self._bar) * self._bar
         self._end = None if constraints.bars is None else first_line + constraints.bars * self._bar
-        self._earliest_end = first_line + constraints.no_end_before * self._bar
+        least = constraints.no_end_before
+        self._earliest_end = first_line + least * self._bar if least else 0
         rest = constraints.max_rest
         self._max_rest = None if rest is None else round(Fraction(rest) * resolution)
         self._has_note = False

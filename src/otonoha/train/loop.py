@@ -85,7 +85,11 @@ class _Player(nn.Module):
 def pick_device(name: str = "auto") -> torch.device:
     """ "auto" takes the accelerator if there is one."""
     if name != "auto":
-        return torch.device(name)
+        try:
+            return torch.empty(0, device=name).device
+        except (RuntimeError, AssertionError) as error:
+            why = str(error).splitlines()[0].split(". ")[0]
+            raise ValueError(f"device {name!r} cannot be used here: {why}") from None
     local = int(os.environ.get("LOCAL_RANK", 0))
     return torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
 

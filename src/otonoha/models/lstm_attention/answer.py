@@ -339,6 +339,8 @@ class QuestionAnswer:
         """Answer the prompt, in as many bars as it has unless `bars` says otherwise."""
         controls, codec = request.controls, self.model.codec
         check(controls)
+        if controls.style is not None:
+            raise ValueError("style has no effect on an answer: it takes that of the question")
         question = codec.prompt(codec.encode(request.task.prompt))  # type: ignore[attr-defined]
         if not len(question):
             raise ValueError("the prompt holds no notes to answer")

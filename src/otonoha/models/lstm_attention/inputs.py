@@ -37,7 +37,7 @@ def ordinal(stream: Stream, symbols: Tensor) -> Tensor:
 
 def numeric(values: Sequence[float], width: int) -> Tensor:
     """(V + 1, 2 + 2·8) features of durations: log2, its square, and sine and cosine against the beat."""
-    quarters = torch.tensor([max(v, 1 / 96) for v in values] + [1.0])
+    quarters = torch.tensor([*(max(float(v), 1 / 96) for v in values), 1.0])
     log = torch.log2(quarters)
     turns = quarters[:, None] * torch.tensor([0.25, 0.5, 1, 2, 3, 4, 6, 8]) * 2 * math.pi
     return torch.cat([log[:, None] / 3, (log[:, None] / 3) ** 2, turns.sin(), turns.cos()], dim=1)
@@ -146,11 +146,11 @@ class MixtureHead(nn.Module):
     def __init__(self, stream: Stream, width: int, parts: int = 12) -> None:
         super().__init__()
         assert stream.values is not None
-        log = torch.log2(torch.tensor(stream.values).clamp(min=1 / 96))
+        log = torch.log2(torch.tensor(stream.values, dtype=torch.float32).clamp(min=1 / 96))
         order = log.argsort()
         edges = (log[order][1:] + log[order][:-1]) / 2
-        infinite = torch.tensor([math.inf])
-        lower, upper = torch.cat([-infinite, edges]), torch.cat([edges, infinite])
+        far = torch.tensor([1e4])  # stands for infinity, which would make gradients 0 · inf
+        lower, upper = torch.cat([-far, edges]), torch.cat([edges, far])
         back = order.argsort()
         self.register_buffer("lower", lower[back], persistent=False)
         self.register_buffer("upper", upper[back], persistent=False)

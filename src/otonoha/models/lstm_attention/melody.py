@@ -174,6 +174,7 @@ class Melody:
     def generate(self, request: Request, n: int, job: Job) -> Iterator[Event]:
         """Compose, or continue a prompt."""
         check(request.controls)
+        self._style(request.controls.style)
         prompt = self._prompt(request)
         requests = [replace(request, index=i) for i in range(n)]
         grammars = [self._grammar(r, prompt) for r in requests]

@@ -18,7 +18,7 @@ from otonoha.tokens.grid import Grid
 from otonoha.tokens.grid_grammar import GridConstraints
 from otonoha.tokens.notes import Notes
 from otonoha.tokens.notes_grammar import NotesConstraints
-from otonoha.tokens.place import UNKNOWN_KEY, bar_ticks, metre_index, metre_name
+from otonoha.tokens.place import OTHER_METRE, UNKNOWN_KEY, bar_ticks, metre_index, metre_name
 
 BARS = 16
 """Bars to write when nobody says how many."""
@@ -46,11 +46,9 @@ def openings(sequences: Sequence[Tokens], styles: Sequence[str], resolution: int
 
 def _opening(tokens: Tokens, styles: Sequence[str], resolution: int) -> tuple[str, str, float, bool] | None:
     first = {n: int(s[0]) for n, s in tokens.streams.items()}
-    metre = metre_name(first["metre"])
-    try:
-        bar = bar_ticks(first["metre"], resolution)
-    except (ValueError, KeyError, IndexError):
+    if first["metre"] == OTHER_METRE:
         return None  # a metre that the codec can read but not write
+    metre, bar = metre_name(first["metre"]), bar_ticks(first["metre"], resolution)
     place = first["quarter"] * resolution + first["beat"]
     upbeat = (bar - place) % bar / resolution
     style = styles[first["style"]] if first.get("style", len(styles)) < len(styles) else ""
@@ -123,7 +121,9 @@ def decoded(codec: Codec, tokens: Tokens, controls: Controls) -> Score:
 
 
 def check(controls: Controls) -> None:
-    """Raise ValueError for a key or metre that cannot be read, before anything is computed."""
+    """Raise ValueError for a key or metre that cannot be read or a control that does nothing here."""
+    if controls.notes is not None:
+        raise ValueError("notes has no effect on this model; bars says how long the piece gets")
     if controls.key is not None:
         Key.parse(controls.key)
     if controls.metre is not None:

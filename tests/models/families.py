@@ -1,0 +1,67 @@
+"""Every family, and every design of a family, as the contract tests want them: tiny, with fitting pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from helpers import chorale, pieces, tune
+
+from otonoha.models.registry import EXAMPLES, FAMILIES, family
+from otonoha.sample.tasks import Answer
+
+QUICK = {
+    "batch": 4,
+    "length": 64,
+    "lr": 1e-2,
+    "warmup": 5,
+    "eval_every": 1000,
+    "save_every": 1000,
+    "patience": 0,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model to test: its family, options of its constructor, what it learns from, what it needs to sample."""
+
+    family: str
+    preset: str = "tiny"
+    options: dict[str, Any] = field(default_factory=dict)
+    make: Callable = tune
+    asked: dict[str, Any] = field(default_factory=lambda: {"bars": 3})
+
+    def model(self, **options):
+        return family(self.family)(self.preset, **{**self.options, **options})
+
+    def pieces(self, n=4, **options):
+        return pieces(n, make=self.make, **options)
+
+    def fitted(self, steps=4, **settings):
+        model = self.model()
+        model.fit(self.pieces(), quiet=True, **{**QUICK, "steps": steps, **settings})
+        return model
+
+    def sample(self, model, **options):
+        return model.sample(**{**self.asked, **options})
+
+
+CASES = {f"{name}/tiny": Case(name) for name in [*FAMILIES, *EXAMPLES]}
+CASES |= {
+    "lstm_attention/no_attention": Case("lstm_attention", options={"heads": 0}),
+    "lstm_attention/mixture": Case(
+        "lstm_attention", options={"duration_head": "mixture", "duration_input": "numeric"}
+    ),
+    "lstm_attention/encoder_decoder": Case(
+        "lstm_attention",
+        "encoder_decoder_tiny",
+        asked={"task": Answer, "prompt": tune(70, bars=2), "bars": 2},
+    ),
+    "lstm_attention/book": Case(
+        "lstm_attention", "book", {"width": 24, "embedding": 12}, asked={"notes": 12, "temperature": 1.0}
+    ),
+    "lstm_attention/grid": Case(
+        "lstm_attention", options={"codec": "grid", "hints": ("beat", "quarter", "key")}, make=chorale
+    ),
+}

@@ -1,0 +1,547 @@
+"""What every family promises (DESIGN, section 3). A new family is tested here as soon as it is registered."""
+
+import json
+import pickle
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from families import CASES, QUICK, Case
+from helpers import chorale, played, tune
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from otonoha.models import pretrained
+from otonoha.models.config import from_json, to_json
+from otonoha.models.registry import FAMILIES, family, settings_of
+from otonoha.music.score import bar_table, pickup
+from otonoha.music.theory import Key
+from otonoha.tokens.base import Tokens
+from otonoha.tokens.place import key_index, key_pitches
+from otonoha.train.batches import collate
+
+torch.set_num_threads(1)
+FITTED: dict[str, object] = {}
+
+
+def fitted(name: str):
+    """A model that has seen a few batches; shared, so leave it as it is."""
+    if name not in FITTED:
+        FITTED[name] = CASES[name].fitted()
+    return FITTED[name]
+
+
+@pytest.fixture(params=list(CASES))
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def case(name) -> Case:
+    return CASES[name]
+
+
+@pytest.fixture
+def model(name):
+    return fitted(name)
+
+
+def test_overfits_one_batch(case):
+    model = case.model()
+    options = {**QUICK, "transpose": False, "batch": 2, "steps": 60, "eval_every": 20, "schedule": "constant"}
+    if case.preset == "book":
+        options |= {"batch": 16, "steps": 150, "eval_every": 50}  # loss of the last position only
+    outcome = model.fit(case.pieces(1, bars=2 if case.preset == "book" else 8), quiet=True, **options)
+    losses = [h["train_loss"] for h in outcome.history]
+    assert losses[-1] < 0.6 * losses[0], losses
+
+
+def test_a_training_step_is_quick(case):
+    model, learnt = case.model(), case.pieces()
+    began = time.process_time()
+    model.fit(learnt, quiet=True, **{**QUICK, "steps": 1})
+    assert time.process_time() - began < 2
+
+
+def test_saved_and_loaded_it_writes_the_same(case, model, tmp_path):
+    before = case.sample(model, seed=3, n=2)
+    model.save(tmp_path / "model")
+    again = pretrained.load(tmp_path / "model")
+    assert again.fingerprint == model.fingerprint
+    assert again.config == model.config
+    for a, b in zip(before, case.sample(again, seed=3, n=2), strict=True):
+        assert a.tokens == b.tokens
+        assert played(a.music) == played(b.music)
+    assert played(before[0].music) != played(before[1].music)
+
+
+def test_half_precision_is_half_the_size(case, model, tmp_path):
+    size = {h: model.save(tmp_path / str(h), half=h) / "model.safetensors" for h in (False, True)}
+    assert size[True].stat().st_size < 0.65 * size[False].stat().st_size
+    assert case.sample(pretrained.load(tmp_path / "True"), seed=1).music.note_num() > 0
+
+
+def test_another_seed_gives_another_piece(case, model):
+    one, two, one_again = (case.sample(model, seed=s) for s in (1, 2, 1))
+    assert played(one.music) == played(one_again.music)
+    assert played(one.music) != played(two.music)
+    assert one.request.seed == 1
+
+
+def test_a_piece_hardly_depends_on_its_neighbours(case, model):
+    many = case.sample(model, seed=5, n=3)
+    few = case.sample(model, seed=5, n=1)
+    assert played(few[0].music) == played(many[0].music)
+    assert [t.request.index for t in many] == [0, 1, 2]
+
+
+def test_tokens_of_a_take_are_those_of_its_codec(case, model):
+    take = case.sample(model, seed=2)
+    assert take.tokens.codec == model.codec.fingerprint
+    assert played(model.codec.decode(take.tokens)) == played(take.music)
+
+
+def test_foreign_tokens_are_refused(case, model):
+    tokens = model.codec.encode(case.make(0))
+    with pytest.raises(ValueError, match="codec"):
+        model.codec.decode(Tokens(tokens.streams, tokens.clock, "somebody-else"))
+
+
+def test_likelihood_is_per_unit_and_reproducible(case, model):
+    figures = model.likelihood(case.pieces(3))
+    assert figures == model.likelihood(case.pieces(3))
+    assert 0 < figures["loss"] < 40
+    assert figures["units"] > 0
+
+
+def test_fresh_models_of_a_seed_are_alike(case):
+    if case.preset == "book":
+        pytest.skip("its network waits for a vocabulary")
+    torch.manual_seed(1)
+    one = case.model().networks.state_dict()
+    torch.manual_seed(2)
+    two = case.model().networks.state_dict()
+    assert all(torch.equal(t, two[n]) for n, t in one.items())
+
+
+# -- config -----------------------------------------------------------------------------------------------
+
+
+def test_config_survives_json(model, name):
+    config, _, presets = settings_of(name.split("/")[0])
+    for one in [model.config, *presets.values()]:
+        assert from_json(config, json.loads(json.dumps(to_json(one)))) == one
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"wdith": 3}, "unknown field of Config 'wdith'; did you mean 'width'"),
+        ({"width": "wide"}, "width must be of type int"),
+        ({"width": 1.5}, "width must be of type int"),
+        ({"width": True}, "width must be of type int"),
+        ({"dropout": None}, "dropout must be of type float"),
+        ({"train": 3}, "Settings must be a JSON object"),
+        ({"train": {"stpes": 1}}, "did you mean 'steps'"),
+        ({"train": {"betas": 0.9}}, "betas must be a list"),
+        ({"train": {"betas": [0.9]}}, "betas must have 2 entries"),
+        ({"train": {"betas": [0.9, "x"]}}, "betas must be of type float"),
+        ({"train": {"schedule": "cosin"}}, "did you mean 'cosine'"),
+        ({"train": {"steps": 0}}, "steps must be at least 1"),
+    ],
+)
+@pytest.mark.parametrize("room", [*FAMILIES, "_template"])
+def test_a_wrong_config_is_one_clear_line(room, change, message):
+    config, _, presets = settings_of(room)
+    with pytest.raises(ValueError, match=message) as error:
+        from_json(config, {**to_json(presets["tiny"]), **change})
+    assert "\n" not in str(error.value)
+
+
+def test_names_are_checked(case):
+    room = family(case.family)
+    with pytest.raises(ValueError, match="unknown preset of .* 'tinny'; did you mean 'tiny'"):
+        room("tinny")
+    with pytest.raises(ValueError, match="unknown option of .* 'widht'; did you mean 'width'"):
+        room("tiny", widht=3)
+    with pytest.raises(ValueError, match="unknown training setting 'step'; did you mean 'steps'"):
+        case.model().fit(case.pieces(), step=3)
+    with pytest.raises(ValueError, match="unknown model family 'lstm'"):
+        family("lstm")
+
+
+def test_wrong_requests_are_one_clear_line(case, model):
+    for wrong, message in [
+        ({"temprature": 1.0}, "did you mean 'temperature'"),
+        ({"temperature": -1.0}, "temperature must be within"),
+        ({"temperature": "hot"}, "temperature must be a number"),
+        ({"n": 0}, "n must be at least 1"),
+        ({"seed": -1}, "seed must not be negative"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            case.sample(model, **wrong)
+
+
+# -- what is not declared refuses ---------------------------------------------------------------------------
+
+
+def test_undeclared_capabilities_refuse(case, model):
+    from otonoha.sample.tasks import Answer, Compose, Continue
+
+    for task in (Compose, Continue, Answer):
+        if task in model.capabilities.tasks:
+            continue
+        with pytest.raises(ValueError, match=f"cannot do {task.__name__} .it can: "):
+            model.sample(task, prompt=None if task is Compose else case.make(0))
+    if not model.capabilities.explain:
+        with pytest.raises(ValueError, match="cannot explain"):
+            model.explain(case.make(0))
+
+
+def test_explanations_have_the_shapes_they_promise(case, model):
+    if not model.capabilities.explain:
+        pytest.skip("does not declare explain")
+    told = model.explain(case.make(11, bars=8))
+    T, S = len(told.events), len(told.attended)
+    assert told.attention.shape[1:] == (T, S)
+    assert told.pitches.shape == (T, 128)
+    for p in told.probabilities.values():
+        assert len(p) == T
+        np.testing.assert_allclose(p.sum(1), 1, atol=1e-4)
+    if len(told.attention):
+        np.testing.assert_allclose(told.attention.sum(-1), 1, atol=1e-4)
+    assert (told.pitches.sum(1) < 1 + 1e-4).all()
+
+
+# -- cached equals uncached ---------------------------------------------------------------------------------
+
+STEPPING = [n for n in CASES if n.split("/")[1] in ("tiny", "no_attention", "mixture", "grid")]
+
+
+@pytest.mark.parametrize("name", STEPPING)
+def test_step_by_step_equals_whole_sequences(name):
+    model = fitted(name)
+    with torch.inference_mode():
+        compare_paths(name, model)
+
+
+def compare_paths(name, model):
+    network = next(iter(model.networks.values())).eval()
+    sequences = model.prepare(CASES[name].pieces(2, bars=3))
+    length = min(len(s) for s in sequences)
+    streams = collate([s.slice(0, length) for s in sequences]).streams
+    symbols = [s.name for s in model.codec.vocab.symbols]
+    whole = [x.log_softmax(-1) for x in network(streams)]
+    for known in (0, 1, length // 2):
+        state = network.start(2)
+        if known:
+            state = network.prefill(state, {n: s[:, :known] for n, s in streams.items()})
+        for t in range(known, length):
+            drawn: list[torch.Tensor] = []
+            state = network.place(state, {n: s[:, t] for n, s in streams.items() if n not in symbols})
+            for k, symbol in enumerate(symbols):
+                step = network.logits(state, k, drawn).log_softmax(-1)
+                torch.testing.assert_close(step, whole[k][:, t], rtol=1e-4, atol=1e-4)
+                drawn.append(streams[symbol][:, t])
+            state = network.advance(state, drawn)
+
+
+# -- every sample is valid music ----------------------------------------------------------------------------
+
+KEYS = ["C", "F# minor", "Bb", "D minor", "A"]
+METRES = ["4/4", "3/4", "6/8", "2/2", "5/4"]
+QUIET = settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def length_in_quarters(model, tokens) -> Fraction:
+    if model.codec.name == "grid":
+        return Fraction(len(tokens), model.codec.steps_per_quarter)
+    ticks = model.codec.durations[tokens.streams["duration"][tokens.streams["pitch"] != 0]]
+    return Fraction(int(ticks.sum()), model.codec.resolution)
+
+
+def check_music(model, take, *, bars, metre, upbeat=0, key=None, scale_only=False, low=0, high=127):
+    score = take.music
+    numerator, denominator = map(int, metre.split("/"))
+    bar = Fraction(4 * numerator, denominator)
+    assert length_in_quarters(model, take.tokens) == bars * bar + Fraction(upbeat)
+    assert pickup(score) == upbeat
+    assert [(s.numerator, s.denominator) for s in score.time_signatures] == [(numerator, denominator)]
+    assert len(bar_table(score).numerator) <= bars + bool(upbeat)
+    pitches = np.array([n.pitch for t in score.tracks for n in t.notes])
+    assert ((low <= pitches) & (pitches <= high)).all()
+    for track in score.tracks:
+        ends = [n.time + n.duration for n in track.notes]
+        assert all(n.duration > 0 for n in track.notes)
+        assert all(a <= n.time for a, n in zip(ends, track.notes[1:], strict=False))
+    if key is not None:
+        assert [k.key for k in score.key_signatures] == [Key.parse(key).signature()]
+    if scale_only:
+        assert key_pitches(key_index(key))[pitches].all()
+
+
+@QUIET
+@given(
+    bars=st.integers(1, 5),
+    metre=st.sampled_from(METRES),
+    upbeat=st.sampled_from([0, 0.5, 1, 2]),
+    key=st.sampled_from(KEYS),
+    scale_only=st.booleans(),
+    low=st.integers(40, 60),
+    span=st.integers(12, 40),
+    temperature=st.sampled_from([0.3, 1.0, 2.0, 5.0]),
+    cut=st.sampled_from([{}, {"top_k": 3}, {"top_p": 0.8}, {"min_p": 0.1}, {"repetition": 1.0}]),
+    seed=st.integers(0, 99),
+)
+@pytest.mark.parametrize("name", ["lstm_attention/tiny", "lstm_attention/mixture", "lstm_attention/grid"])
+def test_every_sample_is_valid_music(
+    name, bars, metre, upbeat, key, scale_only, low, span, temperature, cut, seed
+):
+    model, high = fitted(name), low + span
+    if name.endswith("grid"):
+        high = min(high, model.codec.high)
+    asked = {"bars": bars, "metre": metre, "pickup": upbeat, "key": key, "low": low, "high": high}
+    takes = model.sample(**asked, scale_only=scale_only, temperature=temperature, **cut, seed=seed, n=2)
+    for take in takes:
+        check_music(
+            model,
+            take,
+            bars=bars,
+            metre=metre,
+            upbeat=upbeat,
+            key=key,
+            scale_only=scale_only,
+            low=low,
+            high=high,
+        )
+
+
+@QUIET
+@given(
+    st.integers(1, 4),
+    st.sampled_from(METRES),
+    st.sampled_from(KEYS),
+    st.sampled_from([0.5, 5.0]),
+    st.integers(0, 99),
+)
+def test_samples_of_the_template_are_valid_music(bars, metre, key, temperature, seed):
+    model = fitted("_template/tiny")
+    take = model.sample(bars=bars, metre=metre, key=key, temperature=temperature, seed=seed)
+    check_music(model, take, bars=bars, metre=metre, key=key)
+
+
+@QUIET
+@given(st.integers(1, 3), st.sampled_from([0.5, 5.0]), st.integers(0, 99))
+@pytest.mark.parametrize("name", ["lstm_attention/tiny", "_template/tiny", "lstm_attention/grid"])
+def test_continuations_begin_with_their_prompt(name, bars, temperature, seed):
+    model, make = fitted(name), CASES[name].make
+    prompt = make(seed, bars=2)
+    take = model.sample(prompt=prompt, bars=bars, temperature=temperature, seed=seed)
+    assert length_in_quarters(model, take.tokens) == 4 * (2 + bars)
+    given = model.codec.encode(prompt)
+    same = [s.name for s in model.codec.vocab.symbols]
+    body = len(given) - (model.codec.name == "notes")
+    for stream in same:
+        assert take.tokens.streams[stream][:body].tolist() == given.streams[stream][:body].tolist()
+
+
+@QUIET
+@given(st.sampled_from([0.1, 1.0, 5.0]), st.integers(0, 99), st.integers(1, 30))
+def test_samples_of_the_book_are_valid_music(temperature, seed, notes):
+    model = fitted("lstm_attention/book")
+    take = model.sample(temperature=temperature, seed=seed, notes=notes)
+    assert 1 <= len(take.tokens) <= notes
+    assert take.music.note_num() >= 1
+    assert played(model.codec.decode(take.tokens)) == played(take.music)
+
+
+# -- checkpoints --------------------------------------------------------------------------------------------
+
+
+def damage_weights(folder, change):
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+def first(tensors):
+    return sorted(tensors)[0]
+
+
+def rewrite(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def cut(path, share):
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+
+def reshaped(tensors):
+    tensors[first(tensors)] = torch.zeros(3, 3, 3)
+
+
+DAMAGE = {
+    "weights missing": (lambda f: (f / "model.safetensors").unlink(), "holds no model.safetensors"),
+    "weights empty": (lambda f: (f / "model.safetensors").write_bytes(b""), "is damaged"),
+    "weights cut": (lambda f: cut(f / "model.safetensors", 0.5), "is damaged"),
+    "weights are something else": (
+        lambda f: (f / "model.safetensors").write_bytes(b"\x80\x04." * 99),
+        "is damaged",
+    ),
+    "one missing": (lambda f: damage_weights(f, lambda t: t.pop(first(t))), "is missing"),
+    "one too many": (
+        lambda f: damage_weights(f, lambda t: t.update(other=torch.ones(2))),
+        "other is not of this model",
+    ),
+    "one misshapen": (lambda f: damage_weights(f, reshaped), r"has shape \(3, 3, 3\)"),
+    "config missing": (lambda f: (f / "config.json").unlink(), "holds no config.json"),
+    "config empty": (lambda f: (f / "config.json").write_text(""), "is damaged"),
+    "config cut": (lambda f: cut(f / "config.json", 0.7), "is damaged"),
+    "config not text": (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), "is damaged"),
+    "config a list": (lambda f: (f / "config.json").write_text("[1]"), "does not describe a model"),
+    "from the future": (lambda f: rewrite(f, format=99), "newer otonoha"),
+    "format a word": (lambda f: rewrite(f, format="one"), "is damaged"),
+    "unknown family": (lambda f: rewrite(f, family="lstm_atention"), "did you mean 'lstm_attention'"),
+    "family a number": (lambda f: rewrite(f, family=5), "unknown model family"),
+    "unknown codec": (lambda f: rewrite(f, codec={"name": "nots"}), "did you mean 'notes'"),
+    "codec a list": (lambda f: rewrite(f, codec=[1]), "does not describe"),
+    "config a word": (lambda f: rewrite(f, config="small"), "must be a JSON object"),
+    "width a word": (lambda f: rewrite(f, config={"width": "x"}), "width must be of type int"),
+    "width nonsense": (lambda f: rewrite(f, config={"width": -5}), "does not"),
+    "unknown control": (lambda f: rewrite(f, controls={"loudness": 3}), "unknown control"),
+    "control out of range": (
+        lambda f: rewrite(f, controls={"temperature": -3}),
+        "temperature must be within",
+    ),
+    "controls a number": (lambda f: rewrite(f, controls=3), "does not describe"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+@pytest.mark.parametrize("name", ["lstm_attention/tiny", "_template/tiny"])
+def test_damaged_models_are_one_clear_line(name, what, tmp_path):
+    harm, message = DAMAGE[what]
+    folder = fitted(name).save(tmp_path / "model")
+    harm(folder)
+    with pytest.raises(ValueError, match=message) as error:
+        pretrained.load(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_loading_never_unpickles(model, tmp_path, monkeypatch):
+    folder = model.save(tmp_path / "model")
+
+    def never(*args, **kwargs):
+        raise AssertionError("something was unpickled")
+
+    for place, attribute in [(pickle, "load"), (pickle, "loads"), (pickle, "Unpickler"), (torch, "load")]:
+        monkeypatch.setattr(place, attribute, never)
+    assert pretrained.load(folder).fingerprint == model.fingerprint
+    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+
+
+def test_models_by_name(tmp_path, monkeypatch, model):
+    with pytest.raises(ValueError, match="neither a folder nor one that ships"):
+        pretrained.load("no-such-model")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ValueError, match="is a file; a model is a folder"):
+        pretrained.load(tmp_path / "file")
+    model.save(tmp_path / "ships" / "here")
+    monkeypatch.setattr(pretrained, "SHIPPED", tmp_path / "ships")
+    assert pretrained.load("here").fingerprint == model.fingerprint
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert pretrained.load("here").fingerprint == model.fingerprint
+
+
+def test_the_card_names_what_is_known(model, tmp_path):
+    model.card = {"name": "A | B", "data": "tunes", "metrics": {"loss": 1.23456}}
+    try:
+        card = (model.save(tmp_path / "model") / "README.md").read_text()
+        assert pretrained.load(tmp_path / "model").card == model.card
+    finally:
+        model.card = {}
+    assert card.startswith("# A | B")
+    assert f"| parameters | {model.parameters:,} |" in card
+    assert "| loss | 1.235 |" in card
+
+
+# -- fit ----------------------------------------------------------------------------------------------------
+
+
+def test_pieces_that_cannot_be_learnt_are_told(case):
+    from symusic import Score
+
+    from otonoha.music.piece import Piece
+
+    def broken():
+        raise ValueError("the file is damaged")
+
+    with pytest.raises(
+        ValueError, match="none of the 1 pieces can be learnt from|no notes|fewer than|damaged"
+    ):
+        case.model().fit([Piece("x", "train", load_score=broken)], quiet=True, steps=1)
+    with pytest.raises(ValueError, match="none of the 1 pieces|no notes|fewer than"):
+        case.model().fit([Score(480)], quiet=True, steps=1)
+
+
+def test_validation_pieces_that_cannot_be_used_are_told():
+    from symusic import Score
+
+    case = CASES["lstm_attention/tiny"]
+    with pytest.raises(ValueError, match="none of the 1 validation pieces can be used"):
+        case.model().fit(case.pieces(), [Score(480)], quiet=True, steps=1)
+
+
+def test_a_folder_with_a_model_is_not_overwritten(tmp_path):
+    case = CASES["_template/tiny"]
+    case.model().fit(case.pieces(), out=tmp_path / "run", quiet=True, **{**QUICK, "steps": 1})
+    with pytest.raises(ValueError, match="already holds a model"):
+        case.model().fit(case.pieces(), out=tmp_path / "run", quiet=True, **{**QUICK, "steps": 1})
+    with pytest.raises(ValueError, match="no run to resume"):
+        case.model().fit(
+            case.pieces(), out=tmp_path / "other", resume=True, quiet=True, **{**QUICK, "steps": 1}
+        )
+
+
+def test_fit_resumes_to_the_same_weights(case, tmp_path):
+    options = {**QUICK, "steps": 6, "save_every": 2, "eval_every": 3, "ema": 0.5}
+    whole = case.model()
+    whole.fit(case.pieces(), case.pieces(2, split="valid"), out=tmp_path / "whole", quiet=True, **options)
+
+    class Stop(Exception):
+        pass
+
+    cut = case.model()
+    evaluate, calls = cut.evaluate, []
+
+    def stopping(sequences):
+        calls.append(1)
+        if len(calls) == 2:
+            raise Stop
+        return evaluate(sequences)
+
+    cut.evaluate = stopping
+    with pytest.raises(Stop):
+        cut.fit(case.pieces(), case.pieces(2, split="valid"), out=tmp_path / "cut", quiet=True, **options)
+    again = pretrained.load(tmp_path / "cut")
+    again.fit(case.pieces(), case.pieces(2, split="valid"), out=tmp_path / "cut", resume=True, quiet=True)
+    assert (tmp_path / "cut" / "log.jsonl").read_text() == (tmp_path / "whole" / "log.jsonl").read_text()
+    assert again.fingerprint == whole.fingerprint == pretrained.load(tmp_path / "cut").fingerprint
+
+
+def test_scores_can_be_given_instead_of_pieces():
+    model = CASES["_template/tiny"].model()
+    model.fit([tune(0), tune(1)], quiet=True, **{**QUICK, "steps": 1})
+    grid = CASES["lstm_attention/grid"].model()
+    grid.fit([chorale(0)], quiet=True, **{**QUICK, "steps": 1})
