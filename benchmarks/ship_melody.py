@@ -43,6 +43,7 @@ def main(name: str) -> None:
         "data": "openscore-lieder (sung lines, CC0 1.0) and bach-chorales (sopranos; public-domain music, encodings "
         "distributed with music21 by permission), train splits",
         "licence": "Apache-2.0 for the weights; the music it learnt from is CC0 or in the public domain",
+        "corpora": "lieder-voice,bach-chorales",
         "command": f"python benchmarks/ship_melody.py {name}",
         "steps": outcome.step,
         "seed": model.config.train.seed,

@@ -133,11 +133,17 @@ def lines(path: Path) -> int:
     return len(path.read_text("utf-8").splitlines())
 
 
-def test_a_room_can_be_read_in_an_afternoon():
-    """Signs of health, not gates to game: the limits leave some room above DESIGN's 25 modules and 3,500 lines."""
-    found = reach("otonoha.models._template.model")
-    assert len(found) <= 33
-    assert sum(lines(NAMES[n]) for n in found) <= 3500
+# DESIGN aims at 25 modules and 3,500 lines. The LSTM lies above it: three designs over three codecs.
+READING = {"_template": (25, 3500), "lstm_attention": (46, 7000)}
+
+
+@pytest.mark.parametrize("room", READING)
+def test_a_room_can_be_read_in_an_afternoon(room):
+    """A sign of health, not a gate to game."""
+    modules, most = READING[room]
+    found = reach(f"otonoha.models.{room}.model")
+    assert len(found) <= modules
+    assert sum(lines(NAMES[n]) for n in found) <= most
 
 
 def test_no_file_is_too_long():

@@ -27,9 +27,9 @@ _DOORS = {
     "Continue": "otonoha.sample.tasks:Continue",
     "corpus": "otonoha.data.corpus:corpus",
     "load": "otonoha.models.pretrained:load",
-    "read": "otonoha.io:read",
-    "write": "otonoha.io:write",
-    "render": "otonoha.io:render",
+    "read": "otonoha.io.files:read",
+    "write": "otonoha.io.files:write",
+    "render": "otonoha.io.render:render",
     "plot": "otonoha.plots:door",
     "metrics": "otonoha.metrics:",
 }

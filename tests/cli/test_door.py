@@ -7,8 +7,8 @@ import sys
 import time
 
 import pytest
+from cli_tools import shell
 
-from conftest import shell
 from otonoha.cli import app, main
 
 

@@ -7,8 +7,8 @@ import re
 
 import numpy as np
 import pytest
+from cli_tools import tune
 
-from conftest import tune
 from otonoha.cli.explain import from_start, pitch_of
 from otonoha.cli.models import rounded
 from otonoha.data import named

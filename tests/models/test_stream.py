@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+
 from families import CASES
 from helpers import played, tune
-
 from otonoha.sample.tasks import Compose, Continue, Done, Progress
 
 torch.set_num_threads(1)
@@ -61,7 +61,7 @@ def test_a_job_of_another_request_is_refused(case, tmp_path):
         kept = weight.clone()
         weight += 1
         try:
-            with pytest.raises(ValueError, match="another request .different: model"):
+            with pytest.raises(ValueError, match=r"another request .different: model"):
                 made.sample(model, seed=4, job=tmp_path)
         finally:
             weight.copy_(kept)

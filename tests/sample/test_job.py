@@ -52,7 +52,7 @@ def test_another_request_is_refused(tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[1]"])
 def test_a_damaged_request_is_said_to_be_damaged(tmp_path, text):
     (tmp_path / "request.json").write_text(text)
-    with pytest.raises(ValueError, match="request.json is damaged"):
+    with pytest.raises(ValueError, match=r"request.json is damaged"):
         Job(tmp_path, ASKED)
 
 
@@ -76,7 +76,7 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(tmp_path):
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50, before[1]))
     try:
-        with pytest.raises(OSError, match="could not save the job in .* intact"):
+        with pytest.raises(OSError, match=r"could not save the job in .* intact"):
             job.flush()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

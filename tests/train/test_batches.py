@@ -2,10 +2,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from helpers import tokens_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import tokens_of
 from otonoha.train.batches import Batch, Windows, collate, in_order
 
 

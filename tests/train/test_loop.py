@@ -9,9 +9,9 @@ import threading
 import numpy as np
 import pytest
 import torch
-from helpers import Pairs, pairs, same_weights, toy, weights
 from torch import nn
 
+from helpers import Pairs, pairs, same_weights, toy, weights
 from otonoha.train.log import Log, clock
 from otonoha.train.loop import Training, fit
 from otonoha.train.objective import Objective

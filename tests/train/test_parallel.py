@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import pieces
 
+from helpers import pieces
 from otonoha.models.lstm_attention.model import LSTMAttention
 
 torch.set_num_threads(1)

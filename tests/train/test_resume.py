@@ -9,9 +9,10 @@ import time
 
 import pytest
 import torch
-from helpers import pairs, same_weights, toy, weights
+import torch.distributed.checkpoint  # before the forks, so that they begin at once
 from test_loop import adversaries
 
+from helpers import pairs, same_weights, toy, weights
 from otonoha.train import checkpoint
 from otonoha.train.loop import fit
 from otonoha.train.settings import Settings
@@ -24,14 +25,14 @@ def logs(folder):
     return (folder / "log.jsonl").read_text()
 
 
-class Stop(Exception):
+class CrashError(Exception):
     """A crash that Python sees."""
 
 
 def crashing(at):
     def batches(name, update):
         if update == at:
-            raise Stop
+            raise CrashError
         return pairs(0, update)
 
     return batches
@@ -51,7 +52,7 @@ def test_a_crash_leaves_no_trace(tmp_path, crash, options):
     settings = replace(SETTINGS, **options)
     whole = toy(dropout=0.4)
     outcome = fit(whole, settings, folder=tmp_path / "whole", quiet=True)
-    with pytest.raises(Stop):
+    with pytest.raises(CrashError):
         fit(toy(dropout=0.4, batches=crashing(crash)), settings, folder=tmp_path / "cut", quiet=True)
     again = toy(dropout=0.4)
     resumed = fit(again, settings, folder=tmp_path / "cut", resume=True, quiet=True)
@@ -96,7 +97,7 @@ def test_two_players_resume(tmp_path):
     cut.batches = lambda name, update: (
         crashing(8)(name, update) if name == "critic" and update == 8 else draw(name, update)
     )
-    with pytest.raises(Stop):
+    with pytest.raises(CrashError):
         fit(cut, settings, folder=tmp_path / "cut", quiet=True)
     again, _ = adversaries()
     fit(again, settings, folder=tmp_path / "cut", resume=True, quiet=True)
@@ -157,8 +158,6 @@ def check(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_kill_9_at_random_moments(tmp_path):
-    import torch.distributed.checkpoint  # noqa: F401  (before the forks, so that they begin at once)
-
     random.seed(1)
     kills = sum(killed(tmp_path / "cut", random.uniform(0.03, 0.3)) for _ in range(4))
     assert kills
@@ -195,7 +194,7 @@ def test_a_save_cut_short_leaves_the_earlier_state(tmp_path, monkeypatch, stage)
         def call(*args, **kwargs):
             calls["n"] += 1
             if calls["n"] == at:
-                raise Stop
+                raise CrashError
             return original(*args, **kwargs)
 
         return call
@@ -207,7 +206,7 @@ def test_a_save_cut_short_leaves_the_earlier_state(tmp_path, monkeypatch, stage)
     }[stage]
     with monkeypatch.context() as patch:
         patch.setattr(place[0], place[1], breaking(getattr(place[0], place[1]), place[2]))
-        with pytest.raises(Stop):
+        with pytest.raises(CrashError):
             fit(toy(), SETTINGS, folder=tmp_path / "cut", quiet=True)
     again = toy()
     fit(again, SETTINGS, folder=tmp_path / "cut", resume=True, quiet=True)

@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> None:
     _check(values)
     seed, output = asked.seed_of(values), Output(values.json)
     takes = _compose(values, asked.turned(values, flags, own), seed, output)
-    again = command("compose", flags, values, seed=seed)
+    again = command("compose", flags, values, seed=seed, json=False)
     pieces = [_write(take, i, seed, values, output) for i, take in enumerate(takes)]
     synthesiser = None if values.no_sound else _synthesiser(values.soundfont)
     for take, files in zip(takes, pieces, strict=True):

@@ -137,7 +137,7 @@ def _begin(values: Values, flags: Sequence[Flag], own: Sequence[Flag], output: O
         "corpora": values.data,
         "licence": material.licence,
         "ships": "yes" if material.ships else "no: keep the weights to yourself",
-        "command": command("fit", flags, values, out=values.out or str(folder)),
+        "command": command("fit", flags, values, out=values.out or str(folder), json=False),
         "date": datetime.date.today().isoformat(),
     }
     _train(model, folder, material, training, output, resume=False)

@@ -74,7 +74,7 @@ def run(argv: Sequence[str]) -> None:
     model = load(values.model)
     task = _task(values, model, prompt)
     takes = _drain(values, flags, model, task, seed, place, output)
-    again = command("sample", flags, values, seed=seed, job=None)
+    again = command("sample", flags, values, seed=seed, job=None, json=False)
     output.say(f"{type(task).__name__} with {values.model}, seed {seed}")
     written = [_write(take, place, values, again) for take in takes]
     for one in written:

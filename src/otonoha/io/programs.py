@@ -210,7 +210,6 @@ VARIANTS: dict[int, Timbre] = {
     54: replace(CHOIR, formants=((500, 12, 100), (1000, 10, 130), (2500, 8, 300)), attack=0.05, vibrato=5),
     55: replace(
         ENSEMBLE,
-        voices=spread(3, 4),
         attack=0.006,
         decay=1.4,
         slope=4.5,

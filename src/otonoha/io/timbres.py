@@ -193,7 +193,7 @@ ENSEMBLE = Timbre(
     attack=0.2,
     release=0.7,
     drift=0.3,
-    voices=spread(7, 4),
+    voices=spread(9, 4),
     noises=(Noise(-36, 1500, 6000, touch=0),),
     room=1.2,
     level=-1.0,

@@ -57,6 +57,8 @@ class NotesConstraints:
     """Length of the pick-up in quarter notes."""
     max_rest: float | Fraction | None = None
     """Longest silence in quarter notes; 0: no rests."""
+    free_end: bool = False
+    """With `bars`: END may come anywhere in the last bar once a note has ended there, not only on its line."""
     no_end_before: int = 0
     """END is forbidden before so many full bars; only where `bars` is None."""
 
@@ -89,6 +91,8 @@ class NotesGrammar:
         self._end = None if constraints.bars is None else first_line + constraints.bars * self._bar
         least = constraints.no_end_before
         self._earliest_end = first_line + least * self._bar if least else 0
+        if self._end is not None:
+            self._earliest_end = self._end - self._bar + 1 if constraints.free_end else self._end
         rest = constraints.max_rest
         self._max_rest = None if rest is None else round(Fraction(rest) * resolution)
         self._has_note = False
@@ -177,7 +181,7 @@ class NotesGrammar:
         if self._end is not None and self._now >= self._end:
             return _END
         flags = _NOTE
-        if self._end is None and self._has_note and self._now >= self._earliest_end:
+        if self._has_note and self._now >= self._earliest_end and self._last != REST:
             flags |= _END
         if self._last >= TIE:
             flags |= _TIE

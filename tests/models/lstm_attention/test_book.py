@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import pieces, tune
 
+from helpers import pieces, tune
 from otonoha.models.lstm_attention.book import AttentionPooling, BookLSTM, BookWindows
 from otonoha.models.lstm_attention.config import PRESETS
 from otonoha.models.lstm_attention.model import LSTMAttention

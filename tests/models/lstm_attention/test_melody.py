@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from families import CASES, QUICK
-from helpers import TPQ, chorale, frame, pieces, tune
 from symusic import TextMeta
 
+from families import CASES, QUICK
+from helpers import TPQ, chorale, frame, pieces, tune
 from otonoha.models.lstm_attention.answer import pair_batch
 from otonoha.models.lstm_attention.inputs import NONE, Head, MixtureHead, carry
 from otonoha.models.lstm_attention.model import LSTMAttention

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from helpers import chorale, pieces, tune
-
 from otonoha.models.registry import EXAMPLES, FAMILIES, family
 from otonoha.sample.tasks import Answer
 
@@ -65,3 +64,13 @@ CASES |= {
         "lstm_attention", options={"codec": "grid", "hints": ("beat", "quarter", "key")}, make=chorale
     ),
 }
+
+
+FITTED: dict[str, Any] = {}
+
+
+def fitted(name: str) -> Any:
+    """A model that has seen a few batches; shared by all tests, so leave it as it is."""
+    if name not in FITTED:
+        FITTED[name] = CASES[name].fitted()
+    return FITTED[name]
