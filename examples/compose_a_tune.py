@@ -1,6 +1,6 @@
 """Compose a tune with the model that comes with the package, and keep it as notes, sound and picture.
 
-    python examples/compose_a_tune.py
+python examples/compose_a_tune.py
 """
 
 from pathlib import Path

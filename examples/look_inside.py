@@ -1,6 +1,6 @@
 """What did the model look at, and what did it expect? Attention and probabilities along a melody.
 
-    python examples/look_inside.py prelude.mid
+python examples/look_inside.py prelude.mid
 """
 
 import sys

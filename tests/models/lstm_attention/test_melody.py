@@ -1,5 +1,6 @@
 """The designs melody and encoder_decoder: likelihood, heads, phrases, styles."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -14,6 +15,7 @@ from otonoha.models.lstm_attention.inputs import NONE, Head, MixtureHead, carry
 from otonoha.models.lstm_attention.model import LSTMAttention
 from otonoha.models.lstm_attention.phrases import boundaries, phrase_pairs
 from otonoha.music.tracks import track_of
+from otonoha.sample.tasks import Answer
 from otonoha.tokens.base import Stream, Vocab
 from otonoha.tokens.notes import Notes
 from otonoha.tokens.notes_grammar import END
@@ -188,6 +190,15 @@ def test_pairs_are_consecutive_and_answers_are_closed():
         assert pair.answer.clock[-1] == pair.answer.clock[-2] + 1
 
 
+@pytest.mark.parametrize(("metre", "bars"), [((4, 4), 4), ((3, 4), 4), ((6, 8), 2), ((2, 2), 3)])
+def test_an_answer_is_as_long_as_its_question(metre, bars):
+    question = tune(3, bars=bars, metre=metre)
+    take = fitted("encoder_decoder").sample(Answer, prompt=question, seed=1)
+    codec = Notes()
+    ticks = codec.durations[take.tokens.streams["duration"][take.tokens.streams["pitch"] != END]].sum()
+    assert ticks / codec.resolution == 2 * bars * 4 * metre[0] / metre[1]
+
+
 @torch.no_grad()
 def test_an_answer_step_by_step_equals_its_whole():
     from otonoha.models.lstm_attention.answer import Answering
@@ -224,6 +235,24 @@ def test_padding_changes_no_answer():
         assert not weights[row, :, S:].any()
         for a, b in zip(alone, together, strict=True):
             torch.testing.assert_close(a[0], b[row, :T], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4, 20])
+def test_a_pass_visits_every_pair_once(batch):
+    model, codec = fitted("encoder_decoder"), Notes()
+    made = [p for s in map(tune, range(7)) for p in phrase_pairs(s, codec.encode(s), codec)]
+    batches = model.design.batches(made, dataclasses.replace(model.config.train, batch=batch))
+    batches.change = lambda pair, rng: pair
+    updates = 2 * len(made) // batch + 1
+    seen = [row.answer.streams["pitch"][0].tolist() for u in range(updates) for row in rows_of(batches(u))]
+    seen = [[x for x in s if x] for s in seen]
+    for p in range(2):
+        here = seen[p * len(made) : (p + 1) * len(made)]
+        assert sorted(here) == sorted(m.answer.streams["pitch"][:-1].tolist() for m in made)
+
+
+def rows_of(batch):
+    return [batch.rows(slice(i, i + 1)) for i in range(len(batch))]
 
 
 # -- styles and hints -------------------------------------------------------------------------------------------

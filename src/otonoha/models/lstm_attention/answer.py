@@ -30,6 +30,7 @@ from otonoha.sample.engine import decode, gather
 from otonoha.sample.job import Job
 from otonoha.sample.tasks import Answer, Done, Explanation, Progress, Request, Take
 from otonoha.tokens.base import Tokens, Vocab
+from otonoha.tokens.place import bar_ticks
 from otonoha.train.batches import Batch, collate
 from otonoha.train.objective import Context
 from otonoha.train.settings import Settings
@@ -345,8 +346,7 @@ class QuestionAnswer:
         if not len(question):
             raise ValueError("the prompt holds no notes to answer")
         if controls.bars is None:
-            last = question.clock[-1] - question.clock[0]
-            controls = replace(controls, bars=max(1, round(float(last) / 4)))
+            controls = replace(controls, bars=_bars_of(question, codec))
         grammars = [codec.grammar(constraints(codec, controls, None), question) for _ in range(n)]
         most = limit(codec, controls)
         positions = []
@@ -371,6 +371,14 @@ class QuestionAnswer:
         yield Done(takes)
 
 
+def _bars_of(question: Tokens, codec: Any) -> int:
+    """How many bars a phrase fills, in the metre in which it ends."""
+    last = {n: int(s[-1]) for n, s in question.streams.items()}
+    length = question.clock[-1] - question.clock[0] + codec.durations[last["duration"]] / codec.resolution
+    bar = bar_ticks(last["metre"], codec.resolution) / codec.resolution
+    return max(1, round(float(length) / bar))
+
+
 class _Pairs:
     """update -> PairBatch; a pass visits every pair once."""
 
@@ -380,13 +388,16 @@ class _Pairs:
                 "there are no question and answer pairs: the pieces need two phrases (8 bars or fermatas)"
             )
         self.pairs, self.batch, self.seed, self.change = pairs, batch, seed, change
-        self.per_epoch = max(1, len(pairs) // batch)
 
     def __call__(self, update: int) -> PairBatch:
-        epoch, index = divmod(update, self.per_epoch)
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.pairs))
-        rows = np.resize(order[index * self.batch : (index + 1) * self.batch], self.batch)
+        """The batch of this update; where a pass ends in the middle of it, the next one begins there."""
+        passes, places = np.divmod(np.arange(update * self.batch, (update + 1) * self.batch), len(self.pairs))
+        orders = {
+            p: np.random.default_rng([self.seed, p]).permutation(len(self.pairs))
+            for p in np.unique(passes).tolist()
+        }
         rng = np.random.default_rng([self.seed, 1, update])
+        rows = [int(orders[p][at]) for p, at in zip(passes.tolist(), places.tolist(), strict=True)]
         return pair_batch([self.change(self.pairs[r], rng) for r in rows])
 
 

@@ -1,0 +1,34 @@
+"""The pictures of README and docs, made by the code they show.
+
+    python benchmarks/pictures.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import otonoha as oto
+
+PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
+SEED = 7
+
+
+def main() -> None:
+    """Write all pictures."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    model = oto.load("melody")
+    take = model.sample(seed=SEED)
+    oto.plot.save(oto.plot.roll(take, title=f"otonoha compose --seed {SEED}"), PICTURES / "melody.png")
+    short = model.sample(bars=4, key="G major", metre="3/4", pickup=0, seed=SEED)
+    seen = model.explain(short.music)
+    oto.plot.save(oto.plot.attention(seen.attention, seen.events, seen.attended), PICTURES / "attention.png")
+    figure = oto.plot.probabilities(seen.pitches.T, labels=seen.events)
+    oto.plot.save(figure, PICTURES / "probabilities.png")
+    question = model.sample(bars=4, key="D major", metre="4/4", pickup=0, seed=SEED).music
+    answer = oto.load("answer").sample(oto.Answer, prompt=question, seed=SEED)
+    oto.plot.save(oto.plot.roll(answer, title="question and answer"), PICTURES / "answer.png")
+    oto.plot.save(oto.plot.spectrogram(oto.render(take)), PICTURES / "spectrogram.png")
+
+
+if __name__ == "__main__":
+    main()
