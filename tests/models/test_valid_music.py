@@ -36,11 +36,15 @@ def length_in_quarters(model, tokens) -> Fraction:
     return Fraction(int(ticks.sum()), model.codec.resolution)
 
 
-def check_music(model, take, *, bars, metre, upbeat=0, key=None, scale_only=False, low=0, high=127):
+def check_music(model, take, *, bars, metre, upbeat=0, key=None, scale_only=False, low=0, high=127, free_end=False):
     score = take.music
     numerator, denominator = map(int, metre.split("/"))
     bar = Fraction(4 * numerator, denominator)
-    assert length_in_quarters(model, take.tokens) == bars * bar + Fraction(upbeat)
+    whole = bars * bar + Fraction(upbeat)
+    if free_end:
+        assert whole - bar < length_in_quarters(model, take.tokens) <= whole
+    else:
+        assert length_in_quarters(model, take.tokens) == whole
     assert pickup(score) == upbeat
     assert [(s.numerator, s.denominator) for s in score.time_signatures] == [(numerator, denominator)]
     assert len(bar_table(score).numerator) <= bars + bool(upbeat)
@@ -77,6 +81,9 @@ def test_every_sample_is_valid_music(
     if name.endswith("grid"):
         high = min(high, model.codec.high)
     asked = {"bars": bars, "metre": metre, "pickup": upbeat, "key": key, "low": low, "high": high}
+    free_end = not name.endswith("grid") and seed % 2 == 0
+    if not name.endswith("grid"):
+        asked["on_the_line"] = not free_end
     takes = model.sample(**asked, scale_only=scale_only, temperature=temperature, **cut, seed=seed, n=2)
     for take in takes:
         check_music(
@@ -89,6 +96,7 @@ def test_every_sample_is_valid_music(
             scale_only=scale_only,
             low=low,
             high=high,
+            free_end=free_end,
         )
 
 
@@ -112,7 +120,8 @@ def test_samples_of_the_template_are_valid_music(bars, metre, key, temperature, 
 def test_continuations_begin_with_their_prompt(name, bars, temperature, seed):
     model, make = fitted(name), CASES[name].make
     prompt = make(seed, bars=2)
-    take = model.sample(prompt=prompt, bars=bars, temperature=temperature, seed=seed)
+    exact = {"on_the_line": True} if name == "lstm_attention/tiny" else {}
+    take = model.sample(prompt=prompt, bars=bars, temperature=temperature, seed=seed, **exact)
     assert length_in_quarters(model, take.tokens) == 4 * (2 + bars)
     given = model.codec.encode(prompt)
     same = [s.name for s in model.codec.vocab.symbols]

@@ -52,7 +52,9 @@ class Controls:
     """What a person can turn."""
 
     bars: int | None = control(1, 512)
-    """Bars to write (after the prompt, if there is one); the piece ends on their last bar line."""
+    """Bars to write (after the prompt, if there is one); the piece ends in the last of them."""
+    on_the_line: bool | None = control()
+    """End exactly on the last bar line, as a loop does; otherwise a last bar may close early, as a song's does."""
     notes: int | None = control(1, 5000)
     """Notes to write at most (design book, which knows no bars)."""
     key: str | None = control()

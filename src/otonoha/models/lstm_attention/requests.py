@@ -96,9 +96,12 @@ def constraints(codec: Codec, controls: Controls, opening: dict[str, Any] | None
     low, high = controls.low, controls.high
     if isinstance(codec, Notes):
         rest = None if controls.max_rest is None else Fraction(controls.max_rest).limit_denominator(96)
-        common["max_rest"] = rest
+        common |= {"max_rest": rest, "free_end": not controls.on_the_line}
         return NotesConstraints(low=0 if low is None else low, high=127 if high is None else high, **common)
     assert isinstance(codec, Grid)
+    for name in ("max_rest", "on_the_line"):
+        if getattr(controls, name) is not None:
+            raise ValueError(f"{name} has no effect on the codec grid, which has no events that end; leave it out")
     given = (codec.low if low is None else low, codec.high if high is None else high)
     return GridConstraints(ranges=dict.fromkeys(codec.names, given), **common)
 
