@@ -31,16 +31,16 @@ ROWS = {
     "LSTM without attention": {"heads": 0},
 }
 SETTINGS = {
-    "steps": 2400,
+    "steps": 1600,
     "batch": 8,
     "length": 192,
-    "lr": 3e-3,
+    "lr": 2e-3,
     "warmup": 50,
     "weight_decay": 0.3,
     "ema": 0.98,
-    "eval_every": 150,
-    "patience": 5,
-    "schedule": "cosine",
+    "eval_every": 100,
+    "patience": 3,
+    "schedule": "constant",
 }
 OPTIONS = {"hints": ("beat", "quarter"), "dropout": 0.35}
 

@@ -54,7 +54,7 @@ def main(name: str) -> None:
         },
     }
     model.defaults = (
-        {"bars": 16, "temperature": 0.9, "min_p": 0.02, "max_rest": 2}
+        {"bars": 16, "temperature": 0.95, "min_p": 0.03, "repetition": 0.15, "max_rest": 2}
         if name == "melody"
         else {"temperature": 0.8}
     )

@@ -67,6 +67,8 @@ class Controls:
     """One of the styles the model was trained on."""
     tempo: float | None = control(20, 300)
     """Quarter notes per minute of the result."""
+    program: int | None = control(0, 127)
+    """General MIDI program that plays it: 0 piano, 40 violin, 73 flute …"""
     scale_only: bool | None = control()
     """Allow only pitches of the key."""
     max_rest: float | None = control(0, 64)

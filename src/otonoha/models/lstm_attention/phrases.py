@@ -12,6 +12,7 @@ from symusic import Score
 from otonoha.music.score import bar_table, marker
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.notes_grammar import END, FIRST_PITCH, TIE
+from otonoha.tokens.place import OTHER_METRE
 
 FEWEST, MOST = 3, 40
 """Notes of a phrase: shorter and longer ones are no phrases."""
@@ -70,7 +71,8 @@ def _cut(tokens: Tokens, ends: np.ndarray) -> list[Tokens]:
 
 def _is_phrase(tokens: Tokens) -> bool:
     notes = int((tokens.streams["pitch"] >= FIRST_PITCH).sum())
-    return FEWEST <= notes <= MOST
+    writable = bool((tokens.streams["metre"] != OTHER_METRE).all())
+    return writable and FEWEST <= notes <= MOST
 
 
 def _closed(tokens: Tokens, codec: Any) -> Tokens:

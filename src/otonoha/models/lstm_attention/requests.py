@@ -115,11 +115,14 @@ def limit(codec: Codec, controls: Controls) -> int:
 
 
 def decoded(codec: Codec, tokens: Tokens, controls: Controls) -> Score:
-    """The score, at the tempo that was asked for."""
+    """The score, at the tempo and with the instrument that were asked for."""
     score = codec.decode(tokens).copy()
     tempo = controls.tempo or TEMPO
     score.tempos.clear()
     score.tempos.append(Tempo(0, qpm=tempo))
+    if controls.program is not None:
+        for track in score.tracks:
+            track.program = controls.program
     return score
 
 
