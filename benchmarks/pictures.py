@@ -1,7 +1,4 @@
-"""The pictures of README and docs, made by the code they show.
-
-    python benchmarks/pictures.py
-"""
+"""The pictures of README and docs, made by the code they show: `python benchmarks/pictures.py`."""
 
 from __future__ import annotations
 

@@ -133,15 +133,22 @@ def lines(path: Path) -> int:
     return len(path.read_text("utf-8").splitlines())
 
 
-# DESIGN aims at 25 modules and 3,500 lines. The LSTM lies above it: three designs over three codecs.
-READING = {"_template": (25, 3500), "lstm_attention": (46, 7000)}
+# DESIGN aims at 25 modules and 3,500 lines for a model. The LSTM lies above it: its model looks its three designs
+# up by name, so each is counted with the model.
+READING = {
+    ("_template", "model"): (25, 3500),
+    ("lstm_attention", "model"): (30, 3900),
+    ("lstm_attention", "melody"): (37, 4700),
+    ("lstm_attention", "book"): (33, 4500),
+    ("lstm_attention", "answer"): (39, 5200),
+}
 
 
-@pytest.mark.parametrize("room", READING)
-def test_a_room_can_be_read_in_an_afternoon(room):
+@pytest.mark.parametrize(("room", "module"), READING)
+def test_a_room_can_be_read_in_an_afternoon(room, module):
     """A sign of health, not a gate to game."""
-    modules, most = READING[room]
-    found = reach(f"otonoha.models.{room}.model")
+    modules, most = READING[room, module]
+    found = reach(f"otonoha.models.{room}.model") | reach(f"otonoha.models.{room}.{module}")
     assert len(found) <= modules
     assert sum(lines(NAMES[n]) for n in found) <= most
 

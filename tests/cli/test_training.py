@@ -44,7 +44,7 @@ def test_fit_writes_a_run_with_a_card(run_folder, tunes):
 def test_fit_tells_terms_skipped_files_and_progress(otonoha, tunes, cache):
     answer = otonoha(*FIT, "--data", tunes, "--steps", "2", "--heads", "1", "--no-relative")
     assert answer.status == 0, answer.err
-    for said in ("terms: your own files", "1 files skipped", "damaged.mid", "step 2/2"):
+    for said in ("terms: your own files", "1 file skipped", "damaged.mid", "step 2/2"):
         assert said in answer.err
     assert "runs/lstm_attention  (" in answer.out
     described = json.loads(Path("runs/lstm_attention/config.json").read_text("utf-8"))
@@ -115,6 +115,11 @@ def test_an_interrupted_fit_says_how_to_go_on(otonoha, tunes, cache, monkeypatch
     assert otonoha("fit", "mine", "--resume", "--json").json["steps"] == 8
 
 
+def test_a_wrong_setting_is_told_before_the_data_are_read(refused):
+    said = refused("fit", "lstm_attention", "--preset", "tiny", "--data", "no/such/folder", "--lr", "-1")
+    assert "lr must be positive" in said
+
+
 def test_several_corpora_join(otonoha, tunes, cache, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
@@ -138,6 +143,15 @@ def test_eval_measures_likelihood_style_and_novelty(otonoha, run_folder, tunes):
     )
     assert {row["name"] for row in told["comparison"]} >= {"in key", "durations"}
     assert len(told["novelty"]) == 2
+    assert told["data"] == f"{tunes}:valid"  # not what the model has seen; there are no test pieces
+    assert {"longest_match", "longest_match_of_real"} <= told.keys()
+
+
+def test_eval_takes_a_strange_folder_whole(otonoha, run_folder, tunes, cache, tmp_path):
+    for seed in range(10, 13):
+        shutil.copy(tunes / f"{seed}.mid", tmp_path)
+    told = otonoha("eval", run_folder, "--data", tmp_path, "--n", "0", "--json").json
+    assert (told["data"], told["pieces"]) == (str(tmp_path), 3)
 
 
 def test_eval_refuses(refused, run_folder, tunes):

@@ -63,6 +63,16 @@ def test_damaged_files_are_reported_and_skipped(folder):
     assert corpus(folder).report == found.report
 
 
+def test_what_a_file_is_its_content_says(tmp_path, write_tune):
+    write_tune(tmp_path / "a.mid", seed=1)
+    (tmp_path / "a.mid").rename(tmp_path / "midi.musicxml")
+    (tmp_path / "sound.mid").write_bytes(b"RIFF and no more")
+    found = corpus(tmp_path)
+    assert [p.id for p in found.train] == ["midi.musicxml"]
+    assert [name for name, _ in found.report.skipped] == ["sound.mid"]
+    assert found.report.summary() == "1 piece read, 1 file skipped"
+
+
 def test_nothing_readable_is_one_clear_line(tmp_path, folder):
     bad = tmp_path / "bad"
     bad.mkdir()
@@ -72,7 +82,7 @@ def test_nothing_readable_is_one_clear_line(tmp_path, folder):
     with pytest.raises(ValueError, match="1 recordings but no scores"):
         corpus(bad)
     (bad / "a.mid").write_bytes(b"MThd")
-    with pytest.raises(ValueError, match=r"none of the 1 files .* could be read; a.mid:"):
+    with pytest.raises(ValueError, match=r"nothing of .* could be read; a.mid:"):
         corpus(bad)
     with pytest.raises(ValueError, match="no such file or folder"):
         corpus(tmp_path / "nowhere")

@@ -74,6 +74,17 @@ def test_broken_rhythm_and_tuplets():
     assert lengths("(2AB c", HEAD.replace("4/4", "6/8")) == [Fraction(3, 2)] * 2 + [1]
 
 
+def test_broken_rhythm_after_a_tie_lengthens_the_last_note_only():
+    assert lengths("A4 B2-B>c|d2-|d>e f2 g4|") == [4, Fraction(7, 2), Fraction(1, 2), Fraction(7, 2),
+                                                   Fraction(1, 2), 2, 4]  # fmt: skip
+    assert lengths("A2 z>B c4|") == [2, 1, 4]
+
+
+@pytest.mark.parametrize(("metre", "fills"), [("6/8", 3), ("9/8", 3), ("3/4", 2), ("5/8", 2), ("3/2", 2)])
+def test_quintuplets_fill_three_units_in_compound_metres(metre, fills):
+    assert lengths("(5ABcde f", f"X:1\nM:{metre}\nL:1/8\nK:C\n")[:5] == [Fraction(fills, 5)] * 5
+
+
 def test_ties_merge_equal_pitches_only():
     assert lengths("A2-A2 B-c ^f4-|f4 f") == [4, 1, 1, 8, 1]
     assert pitches("^f4-|f4 f") == [78, 77]

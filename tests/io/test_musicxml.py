@@ -13,7 +13,18 @@ from symusic import KeySignature, Score, Tempo, TextMeta, TimeSignature
 from otonoha.io import read, write
 from otonoha.io.musicxml import read_musicxml
 from otonoha.io.musicxml_write import musicxml_bytes, signs
-from otonoha.music.score import bar_table, key_map, marker, metre_map, notes, pickup, tempo_map, track_of
+from otonoha.music.score import (
+    bar_table,
+    key_map,
+    marker,
+    metre_map,
+    notes,
+    pickup,
+    slice_bars,
+    tempo_map,
+    track_of,
+    with_marker,
+)
 
 DATA = os.environ.get("OTONOHA_DATA", "")
 
@@ -267,6 +278,32 @@ def test_any_notes_survive(found, tpq, metre, upbeat, sharps):
     first = bar_table(score).start / tpq
     again = bar_table(after).start / after.tpq
     assert np.allclose(first[: len(again)], again[: len(first)])
+
+
+@pytest.mark.parametrize(
+    ("symbol", "inside"),
+    [
+        ("Bb", '<root-step>B</root-step><root-alter>-1</root-alter></root><kind text="">major</kind>'),
+        ("F#m", '<root-step>F</root-step><root-alter>1</root-alter></root><kind text="m">minor</kind>'),
+        ("Am7/Eb", "<bass-step>E</bass-step><bass-alter>-1</bass-alter>"),
+        ("Tacet & so\x01 on", '<kind text="Tacet &amp; so on">none</kind>'),
+    ],
+)
+def test_chord_symbols_are_written_by_root_and_kind(symbol, inside):
+    score = Score(4)
+    score.tracks = [track_of([0], [4], [60])]
+    data = musicxml_bytes(with_marker(score, "chord", symbol))
+    assert inside in data.decode()
+    assert marker(read_musicxml(data), "chord") == [(0, symbol.replace("\x01", ""))]
+
+
+@pytest.mark.parametrize(("sharps", "minor"), [(-7, 0), (-6, 0), (-6, 1), (6, 0), (7, 1)])
+def test_flat_keys_stay_flat(sharps, minor):
+    score = Score(4)
+    score.tracks, score.key_signatures = [track_of([0], [4], [61])], [KeySignature(0, sharps, minor)]
+    data = musicxml_bytes(slice_bars(score, 0, 1))
+    assert [(k.key, k.tonality) for k in read_musicxml(data).key_signatures] == [(sharps, minor)]
+    assert (b"<step>D</step><alter>-1</alter>" in data) == (sharps < 0)
 
 
 def test_performed_music_is_rounded_to_what_can_be_notated():

@@ -101,6 +101,14 @@ def test_likelihood_is_per_unit_and_reproducible(case, model):
     assert figures["units"] > 0
 
 
+def test_a_model_that_was_measured_can_still_learn(case):
+    model = case.model()
+    if case.preset == "book":
+        model.learn(case.pieces(), [])
+    model.likelihood(case.pieces())
+    model.fit(case.pieces(), quiet=True, **{**QUICK, "steps": 1})
+
+
 def test_fresh_models_of_a_seed_are_alike(case):
     if case.preset == "book":
         pytest.skip("its network waits for a vocabulary")

@@ -36,7 +36,9 @@ def length_in_quarters(model, tokens) -> Fraction:
     return Fraction(int(ticks.sum()), model.codec.resolution)
 
 
-def check_music(model, take, *, bars, metre, upbeat=0, key=None, scale_only=False, low=0, high=127, free_end=False):
+def check_music(
+    model, take, *, bars, metre, upbeat=0, key=None, scale_only=False, low=0, high=127, free_end=False
+):
     score = take.music
     numerator, denominator = map(int, metre.split("/"))
     bar = Fraction(4 * numerator, denominator)

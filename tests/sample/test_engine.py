@@ -148,6 +148,16 @@ def test_repetition_remembers_the_prompt():
         assert first.drawn[0, 0] not in (1, 2, 3)
 
 
+def test_what_stands_for_no_value_repeats_nothing():
+    """Ties, rests and holds may go on for long, whatever `repetition` says of pitches."""
+    pitched = Vocab((Stream("a", 6, ordinal=(3, 3)), *VOCAB.streams[1:]))
+    strict = {"a": Choice(repetition=1000.0, window=9, top_k=1), "b": Choice()}
+    prompt = {"a": np.array([1, 2, 3, 4, 5]), "b": np.zeros(5, int), "place": np.zeros(5, int)}
+    for seed in range(10):
+        first = next(decode(Net(), pitched, [Walk()], strict, seed=seed, limit=1, prompt=prompt))
+        assert first.drawn[0, 0] < 3
+
+
 def test_traces_are_the_probabilities_drawn_from():
     for position in write(2, trace=True):
         assert [p.shape for p in position.probabilities] == [(2, 6), (2, 4)]

@@ -110,7 +110,7 @@ def target(out: str | None, beside: Path, suffix: str, *, overwrite: bool) -> Pa
             raise ValueError("--overwrite has no effect without --out: a free name is chosen")
         return Path(f"{free_stem(beside.parent, beside.stem, [suffix])}{suffix}")
     path = Path(out).expanduser()
-    if path.is_dir():
+    if path.is_dir() or out.endswith("/"):
         return Path(f"{free_stem(path, beside.stem, [suffix])}{suffix}")
     if path.exists() and not overwrite:
         raise ValueError(f"{path} exists already; choose another --out, or add --overwrite")

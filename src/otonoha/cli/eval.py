@@ -13,6 +13,7 @@ from otonoha.cli.data import terms
 from otonoha.cli.fit import name_and_part
 from otonoha.cli.flags import Positional, Values, flags_of, parse
 from otonoha.cli.output import Output, bold, count, table
+from otonoha.data.named import SPECS
 
 ABOUT = "Measure a model: likelihood, generated music beside real music, novelty against what it learnt from."
 MOST_SHOWN = 10
@@ -25,7 +26,8 @@ class Options:
     model: Positional[str]
     """A model folder, or a model that comes with the package."""
     data: str
-    """Pieces to measure on: a corpus with its part, as in bach-chorales:test (test when unset), or a path."""
+    """Pieces to measure on: a corpus with its part, as in bach-chorales:test, or a path. Without a part it is the
+    test split of a corpus and of a folder that the model learnt from, and all of any other path."""
     n: int = 8
     """Pieces to generate for the comparison and the novelty report; 0 leaves both out."""
     bars: int | None = None
@@ -35,7 +37,7 @@ class Options:
     against: str | None = None
     """Real pieces to compare the generated ones with; those of --data when unset."""
     train: str | None = None
-    """What the model learnt from, for the novelty report; what its card says when unset."""
+    """What the model learnt from (its train split), for the novelty report; what its card says when unset."""
     json: bool = False
     """Print one JSON object."""
 
@@ -45,15 +47,17 @@ def run(argv: Sequence[str]) -> None:
     values = parse("eval", ABOUT, flags_of(Options), argv)
     _check(values)
     output = Output(values.json)
-    asked.described(values.model)  # a wrong name is told before the data are read
-    pieces, named = pieces_of(values.data, "test", output)
+    card = asked.described(values.model).get("card") or {}  # a wrong name is told before the data are read
+    split = [*SPECS, *_parts(str(card.get("corpora", "")))]
+    pieces, named = pieces_of(values.data, "test", split, output)
+    against = None if values.against is None else pieces_of(values.against, "test", split, output)
     from otonoha.models.pretrained import load
 
     model = load(values.model)
     result: dict[str, Any] = {"model": values.model, "data": named, "pieces": len(pieces)}
     result["likelihood"] = _likelihood(model, pieces, named, output)
     if values.n:
-        result |= _generated(model, pieces, values, output)
+        result |= _generated(model, *(against or (pieces, named)), values, output)
     output.finish(result)
 
 
@@ -67,16 +71,25 @@ def _check(values: Values) -> None:
         raise ValueError(f"--seed must be 0 or more, got {values.seed}")
 
 
-def pieces_of(spec: str, part: str, output: Output) -> tuple[list[Any], str]:
-    """The pieces that a text names, and the text with the part that was taken where a corpus names none."""
-    from otonoha.data.corpus import select
-    from otonoha.data.named import SPECS
+def pieces_of(spec: str, part: str, split: Sequence[str], output: Output) -> tuple[list[Any], str]:
+    """The pieces that a text names, and the text with the part that was taken where it names none: `part` of the
+    corpora and paths in `split` (valid where a small folder has no test pieces), of other paths all.
+    """
+    from otonoha.data.corpus import corpus, select
 
     name, given = name_and_part(spec)
-    named = f"{name}:{part}" if given is None and name in SPECS else spec
+    named = spec
+    if given is None and _place(name) in {_place(name_and_part(one)[0]) for one in split}:
+        lacking = part == "test" and name not in SPECS and not corpus(name, progress=output.progress).test
+        named = f"{name}:{'valid' if lacking else part}"
     if name in SPECS and not SPECS[name].default:
         output.note(f"{name}: {terms(SPECS[name].licence, SPECS[name].ships)}")
     return list(select(named, progress=output.progress)), named
+
+
+def _place(name: str) -> str:
+    """One spelling for a corpus or path."""
+    return name if name in SPECS else str(Path(name).expanduser().resolve())
 
 
 def _likelihood(model: Any, pieces: list[Any], named: str, output: Output) -> dict[str, float]:
@@ -87,7 +100,13 @@ def _likelihood(model: Any, pieces: list[Any], named: str, output: Output) -> di
     units = int(figures.get("units", 0))
     output.say(bold(f"likelihood on {named}") + f"  ({count(len(pieces), 'piece')}, {count(units, unit)})")
     rows = [
-        (f"{'all' if name == 'loss' else name}", value, f"nats a {unit}", value / math.log(2), "bits")
+        (
+            "all" if name == "loss" else name.replace("_", " "),
+            value,
+            f"nats a {unit}",
+            value / math.log(2),
+            "bits",
+        )
         for name, value in figures.items()
         if name != "units"
     ]
@@ -95,13 +114,13 @@ def _likelihood(model: Any, pieces: list[Any], named: str, output: Output) -> di
     if model.skipped:
         piece, why = model.skipped[0]
         output.note(
-            f"{len(model.skipped)} pieces cannot be expressed by the codec; the first: {piece}: {why}"
+            f"not expressed by the codec: {count(len(model.skipped), 'piece')}; the first: {piece}: {why}"
         )
     bits = {f"{name}_bits": value / math.log(2) for name, value in figures.items() if name != "units"}
     return {**figures, **bits, "left_out": len(model.skipped)}
 
 
-def _generated(model: Any, pieces: list[Any], values: Values, output: Output) -> dict[str, Any]:
+def _generated(model: Any, real: list[Any], named: str, values: Values, output: Output) -> dict[str, Any]:
     """Metrics of generated pieces beside the real ones, and the novelty report."""
     from otonoha.metrics.compare import report, text_table
     from otonoha.sample.tasks import Compose
@@ -112,20 +131,19 @@ def _generated(model: Any, pieces: list[Any], values: Values, output: Output) ->
     output.progress(0, 1, f"generating {values.n} pieces")
     turned = {} if values.bars is None else {"bars": values.bars}
     scores = [take.music for take in model.sample(Compose(), seed=values.seed, n=values.n, **turned)]
-    real, named = pieces, values.data
-    if values.against is not None:
-        real, named = pieces_of(values.against, "test", output)
     output.progress(0, 1, "comparing")
     rows = report(scores, [piece.score() for piece in real])
     output.say()
     output.say(bold(f"{count(values.n, 'generated piece')} beside {len(real)} of {named}"))
     output.say(text_table(rows))
-    return {"comparison": rows, **_novelty(model, scores, values, output)}
+    return {"comparison": rows, **_novelty(model, scores, real, values, output)}
 
 
-def _novelty(model: Any, scores: list[Any], values: Values, output: Output) -> dict[str, Any]:
-    """What the generated pieces share with what the model learnt from."""
-    from otonoha.metrics.novelty import longest_match_distribution, novelty_report
+def _novelty(
+    model: Any, scores: list[Any], real: list[Any], values: Values, output: Output
+) -> dict[str, Any]:
+    """What the generated pieces share with what the model learnt from, and what other real pieces share with it."""
+    from otonoha.metrics.novelty import Memory, longest_match_distribution, novelty_report
 
     specs = learnt_from(model, values)
     if not specs:
@@ -133,10 +151,14 @@ def _novelty(model: Any, scores: list[Any], values: Values, output: Output) -> d
             "no novelty report: the card names no corpus; say what the model learnt from with --train"
         )
         return {}
-    learnt = [(p.id, p) for spec in specs for p in pieces_of(spec, "train", output)[0]]
+    learnt = [p for spec in specs for p in pieces_of(spec, "train", specs, output)[0]]
     output.progress(0, 1, "looking for copies")
-    rows = novelty_report(scores, ((name, piece.score()) for name, piece in learnt))
+    memory = Memory((piece.id, piece.score()) for piece in learnt)
+    rows = novelty_report(scores, memory)
     spread = longest_match_distribution(rows)
+    known = {piece.id for piece in learnt}
+    others = [piece.score() for piece in real if piece.id not in known]
+    usual = longest_match_distribution(novelty_report(others, memory)) if others else None
     output.say()
     output.say(
         bold(f"longest passages that occur in {', '.join(specs)}") + f"  ({count(len(learnt), 'piece')})"
@@ -146,17 +168,18 @@ def _novelty(model: Any, scores: list[Any], values: Values, output: Output) -> d
         for r in rows[:MOST_SHOWN]
     ]
     output.say(table(shown))
-    output.say("  " + ", ".join(f"{name} {value:g}" for name, value in spread.items()) + " notes")
-    return {"novelty": rows, "longest_match": spread}
+    for whose, told in (("generated pieces", spread), (f"{len(others)} other real pieces", usual)):
+        if told:
+            output.say(f"  {whose}: " + ", ".join(f"{k} {v:g}" for k, v in told.items()) + " notes")
+    return {"novelty": rows, "longest_match": spread, "longest_match_of_real": usual}
 
 
 def learnt_from(model: Any, values: Values) -> list[str]:
     """The corpora and paths of --train, or of the card where they still exist."""
-    spec = values.train or str(model.card.get("corpora", ""))
-    parts = [part.strip() for part in spec.split(",") if part.strip()]
+    parts = _parts(values.train or str(model.card.get("corpora", "")))
     if values.train:
         return parts
-    from otonoha.data.named import SPECS, available
+    from otonoha.data.named import available
 
     found = []
     for part in parts:
@@ -164,3 +187,8 @@ def learnt_from(model: Any, values: Values) -> list[str]:
         here = available(name) if name in SPECS else Path(name).expanduser().exists()
         found += [part] if here else []
     return found
+
+
+def _parts(spec: str) -> list[str]:
+    """The names in a text with commas between them."""
+    return [part.strip() for part in spec.split(",") if part.strip()]

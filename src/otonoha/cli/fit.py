@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import math
 import os
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,11 +126,12 @@ def _begin(values: Values, flags: Sequence[Flag], own: Sequence[Flag], output: O
     if values.data is None:
         raise ValueError("fit needs --data: a corpus (otonoha data list) or a folder, as in --data ~/midi")
     folder = _new_folder(values.out, name)
-    material = gather(values.data, output)
     from otonoha.models.registry import family
 
     config, training = _overrides(values, own, flags)
     model = family(name)(preset, **config)
+    replace(model.config.train, **training)  # a wrong setting is told before the data are read
+    material = gather(values.data, output)
     model.card = {
         "name": folder.name,
         "summary": f"A `{name}` model, preset `{preset}`.",
@@ -212,7 +214,7 @@ def _tell(model: Any, folder: Path, outcome: Any, best: float | None, output: Ou
     shown = asked.shown_path(folder)
     if model.skipped:
         piece, why = model.skipped[0]
-        output.note(f"{len(model.skipped)} pieces were left out; the first: {piece}: {why}")
+        output.note(f"left out: {count(len(model.skipped), 'piece')}; the first: {piece}: {why}")
     said = (
         ""
         if best is None
@@ -220,7 +222,12 @@ def _tell(model: Any, folder: Path, outcome: Any, best: float | None, output: Ou
     )
     output.say(f"{outcome.step} steps{said}")
     output.say(f"{shown}  ({model.parameters:,} parameters)")
-    output.say(f"hear it: otonoha compose {shown}")
+    from otonoha.sample.tasks import Compose
+
+    hear = (
+        ["compose", shown] if Compose in model.capabilities.tasks else ["sample", shown, "--prompt", "FILE"]
+    )
+    output.say(f"hear it: {shlex.join(['otonoha', *hear])}")
     output.finish(
         {
             "folder": folder,

@@ -47,7 +47,8 @@ def load(
     rows, skipped = rows_of(entries, settled)
     if not rows:
         name, reason = skipped[0]
-        raise ValueError(f"none of the {len(files)} files of {label} could be read; {name}: {reason}")
+        many = f"none of the {len(files)} files of {label}" if len(files) > 1 else f"nothing of {label}"
+        raise ValueError(f"{many} could be read; {name}: {reason}")
     if settled and (seed != 0 or tuple(shares) != DEFAULT_SHARES):
         raise ValueError(f"{label} has its own train/valid/test folders: seed and split would have no effect")
     pieces, report = arrange(rows, skipped=skipped, seed=seed, shares=shares)

@@ -29,6 +29,8 @@ TIME_LIMIT = 60.0
 """Seconds one file may take before its reader is ended."""
 
 FILES_PER_WORKER = 8
+READERS = ("io/files.py", "io/guard.py", "io/measures.py")
+"""What the readers of all formats share."""
 
 
 def read_all(
@@ -79,7 +81,7 @@ def readers_version() -> str:
 
     root = Path(__file__).parent.parent
     digest = hashlib.sha256(symusic.__version__.encode())
-    for pattern in ("io/*midi*.py", "io/*xml*.py", "io/*abc*.py", "music/*.py", "data/*.py"):
+    for pattern in ("io/*midi*.py", "io/*xml*.py", "io/*abc*.py", *READERS, "music/*.py", "data/*.py"):
         for source in sorted(root.glob(pattern)):
             digest.update(source.read_bytes())
     return digest.hexdigest()[:16]

@@ -24,17 +24,17 @@ SCORE_SUFFIXES = (".mid", ".midi", ".musicxml", ".xml", ".mxl", ".abc")
 
 
 def any_file(path: Path) -> Found:
-    """A file of any symbolic format; an ABC file may hold many tunes."""
+    """A file of any symbolic format, whatever its name says; an ABC file may hold many tunes."""
+    from otonoha.io.files import read
+    from otonoha.music.audio import Audio
+
     if path.suffix.lower() == ".abc":
         return tunes(path)
-    if path.suffix.lower() in (".mid", ".midi"):
-        from otonoha.io.midi import read_midi
-
-        score = read_midi(path)
-    elif path.suffix.lower() in SCORE_SUFFIXES:
-        score = _read_musicxml(path)
-    else:
+    if path.suffix.lower() not in SCORE_SUFFIXES:
         raise ValueError(f"{path}: not a score file ({' '.join(SCORE_SUFFIXES)})")
+    score = read(path)
+    if isinstance(score, Audio):
+        raise ValueError(f"{path}: a recording, not a score")
     if not any(len(track.notes) for track in score.tracks):
         raise ValueError(f"{path}: no notes in it")
     return [("", score, _labels(score))]
@@ -111,7 +111,7 @@ def read_entry(recipe: str, path: str) -> Entry:
         return Entry(reason="needs more memory than there is")
     except Exception as error:  # a reader must not take the run with it, whatever the file does to it
         text = " ".join(str(error).split()) or type(error).__name__
-        return Entry(reason=text.removeprefix(f"{path}: ")[:300])
+        return Entry(reason=text.removeprefix(str(path)).lstrip(": ")[:300])
 
 
 def _read_musicxml(path: Path) -> Score:

@@ -25,15 +25,17 @@ class FolderReport:
 
     def summary(self) -> str:
         """One line."""
-        parts = [f"{self.read} pieces read"]
-        for count, what in (
-            (len(self.skipped), "files skipped"),
-            (len(self.duplicates), "duplicates left out"),
-            (len(self.near_duplicates), "near-duplicate pairs across the split"),
-        ):
-            if count:
-                parts.append(f"{count} {what}")
-        return ", ".join(parts)
+        told = (
+            (self.read, "piece", "read"),
+            (len(self.skipped), "file", "skipped"),
+            (len(self.duplicates), "duplicate", "left out"),
+            (len(self.near_duplicates), "near-duplicate pair", "across the split"),
+        )
+        return ", ".join(
+            f"{count} {noun}{'s' * (count != 1)} {what}"
+            for i, (count, noun, what) in enumerate(told)
+            if count or not i
+        )
 
 
 @dataclass(frozen=True, eq=False)

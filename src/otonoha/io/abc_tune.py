@@ -62,6 +62,8 @@ class Voice:
     name: str
     unit: Fraction = Fraction(1, 2)
     bar: Fraction = Fraction(4)
+    compound: bool = False
+    """6/8, 9/8, 12/8 …: a quintuplet fills three units there, elsewhere two."""
     sharps: int = 0
     extra: dict[str, int] = field(default_factory=dict)
     at: Fraction = Fraction(0)
@@ -76,6 +78,8 @@ class Voice:
     sung: int = 0
     tuplet: tuple[int, Fraction] = (0, Fraction(1))
     broken: Fraction = Fraction(1)
+    latest: Fraction = Fraction(0)
+    """The length of the note just read, without what it is tied to; 0 after a rest."""
     open_tie: bool = False
     held: bool = False
     in_ending: bool = False
@@ -118,6 +122,7 @@ class Voice:
         if not (1 <= beats <= 128 and 1 <= unit <= 128):
             raise ValueError(f"metre {text!r} makes no sense")
         self.bar = Fraction(4 * beats, unit)
+        self.compound = beats > 3 and beats % 3 == 0
         self.emit("metre", (beats, unit))
 
     def default_length(self, text: str) -> None:
@@ -216,6 +221,7 @@ class Voice:
             self.emit("fermata", None)
         self.held = False
         self.at += duration
+        self.latest = duration
 
     def _chord(self, inside: str, length: str) -> None:
         """The highest note of a chord, with the length of its first one."""
@@ -226,6 +232,7 @@ class Voice:
 
     def _rest(self, kind: str, length: str) -> None:
         self.open_tie = False
+        self.latest = Fraction(0)
         if kind in "ZX":
             bars = min(int(re.match(r"\d*", length)[0] or 1), 1000)  # type: ignore[index]
             for _ in range(bars):
@@ -237,21 +244,19 @@ class Voice:
     def _tuplet(self, token: re.Match[str]) -> None:
         """(p:q:r : p notes in the time of q for the next r notes."""
         p = int(token["tuplet"])
-        compound = self.bar.denominator != 1 or ((self.bar * 2) % 3 == 0 and self.bar != 3)
-        q = int(token["q"] or 0) or TUPLET_TIME.get(p, 3 if compound else 2)
+        q = int(token["q"] or 0) or TUPLET_TIME.get(p, 3 if self.compound else 2)
         self.tuplet = (int(token["r"] or 0) or p, Fraction(q, p))
 
     def _broken(self, signs: str) -> None:
         """a>b: the first note is dotted, the second halved; more signs, more dots."""
-        if not self.notes:
+        if not (self.notes and self.latest and self.at):
             return
         short = Fraction(1, 2 ** len(signs))
         first, second = (2 - short, short) if signs[0] == ">" else (short, 2 - short)
-        last = self.notes[-1]
-        if last.measure == len(self.lengths) and last.offset + last.duration == self.at:
-            self.at += last.duration * (first - 1)
-            last.duration *= first
-            self.broken = second
+        longer = self.latest * (first - 1)
+        self.at += longer
+        self.notes[-1].duration += longer
+        self.broken = second
 
     def _text(self, text: str) -> None:
         if re.match(r"[A-G][#b]?(?![a-z]{3})", text) and len(text) <= 12:

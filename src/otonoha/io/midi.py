@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 from symusic import Score, Track
 
+from otonoha.io.guard import MAX_BYTES, load_bytes, store_bytes
 from otonoha.io.midi_text import as_utf8
 from otonoha.music.tracks import notes
-
-MAX_BYTES = 100 * 2**20
 
 
 def read_midi(source: str | Path | bytes, *, limit: int = MAX_BYTES, name: str = "") -> Score:
@@ -26,8 +25,6 @@ def read_midi(source: str | Path | bytes, *, limit: int = MAX_BYTES, name: str =
 
     Raises ValueError (one line, with the file's name) for anything that is not a readable MIDI file.
     """
-    from otonoha.io.guard import load_bytes
-
     label = name or (str(source) if not isinstance(source, bytes) else "MIDI data")
     data = source if isinstance(source, bytes) else load_bytes(source, limit=limit)
     _check_chunks(data, label)
@@ -93,8 +90,6 @@ def _singer(tracks: list[Track], ghost: Track, before: int) -> Track | None:
 
 def write_midi(score: Score, path: str | Path) -> Path:
     """Write a Score as a standard MIDI file (format 1)."""
-    from otonoha.io.guard import store_bytes
-
     return store_bytes(path, midi_bytes(score))
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from symusic import Score, Track
 
 from otonoha.io.musicxml_parts import CHORD_KINDS
-from otonoha.music.score import bar_table, key_map, marker, metre_map, pickup, quantise, tempo_map
+from otonoha.music.score import bar_table, marker, metre_map, pickup, quantise, signatures, tempo_map
 from otonoha.music.theory import spell
 from otonoha.music.time import BarTable
 from otonoha.music.tracks import Notes, notes
@@ -43,6 +43,8 @@ SIGNS = sorted(
 )
 """(quarters, type, dots) of every note value, longest first."""
 TUPLETS = {1: (1, 1), 3: (3, 2), 5: (5, 4), 7: (7, 4)}
+FORBIDDEN = r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+"""Control characters that XML cannot hold."""
 HEADER = """<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE score-partwise PUBLIC "-//Recordare//DTD MusicXML 4.0 Partwise//EN" \
 "http://www.musicxml.org/dtds/partwise.dtd">
@@ -107,8 +109,8 @@ def _notatable(score: Score) -> Score:
 
 
 def _clean(text: str) -> str:
-    """Text for XML: escaped, without the control characters that XML forbids."""
-    return escape(re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text))
+    """Text for XML: escaped, without what XML cannot hold."""
+    return escape(re.sub(FORBIDDEN, "", text))
 
 
 def _titles(score: Score) -> str:
@@ -238,7 +240,7 @@ class _PartWriter:
         self.reading = [0] * len(self.voices)
         self.lyrics = _syllables(self.track)
         self.fermatas = {t for t, v in marker(score, "fermata") if v == str(index)}
-        self.keys = key_map(score)
+        self.keys = signatures(score)
         self.sharps = 0
         self.directions = self._directions() if index == 0 else []
 
@@ -270,10 +272,11 @@ class _PartWriter:
         metre = (int(self.bars.numerator[i]), int(self.bars.denominator[i]))
         before = (int(self.bars.numerator[i - 1]), int(self.bars.denominator[i - 1])) if i else None
         text = f"<divisions>{self.divisions}</divisions>" if i == 0 else ""
-        changes = [key for tick, key in self.keys if begin <= tick < end]
+        changes = [said for tick, said in self.keys if begin <= tick < end]
         if changes:
-            self.sharps = changes[-1].signature()
-            text += f"<key><fifths>{self.sharps}</fifths><mode>{changes[-1].mode}</mode></key>"
+            self.sharps, minor = changes[-1]
+            mode = "minor" if minor else "major"
+            text += f"<key><fifths>{self.sharps}</fifths><mode>{mode}</mode></key>"
         if metre != before:
             text += f"<time><beats>{metre[0]}</beats><beat-type>{metre[1]}</beat-type></time>"
         if i == 0:
@@ -429,9 +432,10 @@ def _metronome(qpm: float) -> str:
 
 def _harmony(symbol: str) -> str:
     """A chord symbol without its closing tag."""
-    match = re.fullmatch(r"([A-G])(#{0,2}|b{0,2})([^/]*)(?:/([A-G])(#{0,2}|b{0,2}))?", symbol)
+    symbol = re.sub(FORBIDDEN, "", symbol)
+    match = re.fullmatch(r"([A-G])(#{1,2}|b{1,2}|)([^/]*)(?:/([A-G])(#{1,2}|b{1,2}|))?", symbol)
     if not match:
-        name = "" if symbol == "N.C." else f" text={quoteattr(_clean(symbol))}"
+        name = "" if symbol == "N.C." else f" text={quoteattr(symbol)}"
         return f'<harmony><root><root-step text="">C</root-step></root><kind{name}>none</kind>'
     step, alter, suffix, bass, bass_alter = match.groups()
     kind = next((k for k, s in CHORD_KINDS.items() if s == suffix), "other")

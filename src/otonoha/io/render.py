@@ -52,11 +52,12 @@ def choose(soundfont: str | Path | None = None) -> str:
 
 
 def render(score: Score, *, rate: int = 44100, soundfont: str | Path | None = None, seed: int = 0) -> Audio:
-    """The score as sound: (2, frames), peak ≤ 0.98, about −18 dBFS; equal arguments give equal samples.
+    """The score (or a Take's) as sound: (2, frames), peak ≤ 0.98, about −18 dBFS; equal arguments, equal samples.
 
     Raises ValueError for a rate outside 8–192 kHz, a score longer than an hour, and a SoundFont that cannot
     be used (missing, damaged, FluidSynth not installed).
     """
+    score = getattr(score, "music", score)
     if not RATES[0] <= rate <= RATES[1]:
         raise ValueError(f"rate must be {RATES[0]} to {RATES[1]} Hz, got {rate}")
     if soundfont is not None:

@@ -132,7 +132,8 @@ class Model:
     def networks(self) -> nn.ModuleDict:
         """The networks by name; built, from the seed, when first asked for."""
         if self._networks is None:
-            with torch.random.fork_rng(devices=[]):
+            # never as inference tensors: whoever asks first, they can be trained later
+            with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
                 torch.manual_seed(self.config.train.seed)
                 self._networks = nn.ModuleDict(self.build()).eval()
         return self._networks
@@ -215,9 +216,9 @@ class Model:
     ) -> Iterator[Event]:
         """Write music and tell how it goes: Progress …, finally Done(takes). Closing the iterator cancels.
 
-        `task` defaults to Continue(prompt) or Compose(); `turned` are this family's Controls. The same
-        request with the same seed gives the same music. With a `job` folder it saves as it goes, and the
-        same call goes on after an interruption.
+        `task` defaults to the first that the family can do with the prompt, or without one; `turned` are this
+        family's Controls. The same request with the same seed gives the same music. With a `job` folder it
+        saves as it goes, and the same call goes on after an interruption.
         """
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
@@ -338,7 +339,8 @@ class Model:
         self, task: Any, prompt: Any, seed: int | None, controls: Any, turned: dict[str, Any]
     ) -> Request:
         if task is None:
-            task = Compose if prompt is None else Continue
+            fitting = [t for t in self.capabilities.tasks if _takes_prompt(t) == (prompt is not None)]
+            task = fitting[0] if fitting else (Compose if prompt is None else Continue)
         if isinstance(task, type) and task in self.capabilities.tasks:
             task = _task(task, prompt)
         elif prompt is not None and not isinstance(task, type):
@@ -408,9 +410,13 @@ def _score(music: Any) -> Score:
     return music.music if isinstance(music, Take) else music
 
 
+def _takes_prompt(kind: type) -> bool:
+    return "prompt" in {f.name for f in dataclasses.fields(kind)}
+
+
 def _task(kind: type, prompt: Any) -> Any:
     """A task of this kind, with its prompt if it takes one."""
-    takes = "prompt" in {f.name for f in dataclasses.fields(kind)}
+    takes = _takes_prompt(kind)
     if takes != (prompt is not None):
         raise ValueError(f"{kind.__name__} {'needs a' if takes else 'takes no'} prompt")
     return kind(_score(prompt)) if takes else kind()

@@ -25,6 +25,7 @@ from otonoha.music.time import (
     last_tick,
     metre_map,
     seconds,
+    signatures,
     tempo_map,
     ticks,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "rescale",
     "seconds",
     "select_tracks",
+    "signatures",
     "slice_bars",
     "tempo_map",
     "ticks",
@@ -134,7 +136,8 @@ def slice_bars(score: Score, first: int, last: int) -> Score:
     result.tracks = [_cut_track(track, begin, end) for track in score.tracks]
     metre = [(t, (n, d)) for t, n, d in metre_map(score)]
     result.time_signatures = [TimeSignature(t, *nd) for t, nd in _in_force(metre, begin, end)]
-    result.key_signatures = [_key_signature(t, k) for t, k in _in_force(key_map(score), begin, end)]
+    keys = _in_force(signatures(score), begin, end)
+    result.key_signatures = [KeySignature(t, sharps, int(minor)) for t, (sharps, minor) in keys]
     result.tempos = [Tempo(t, qpm) for t, qpm in _in_force(tempo_map(score), begin, end)]
     result.markers = [
         TextMeta(max(m.time - begin, 0), m.text)

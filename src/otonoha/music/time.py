@@ -52,12 +52,17 @@ def _is_metre(m: object) -> bool:
     return m.time >= 0 and 0 < numerator <= 128 and 0 < denominator <= 128  # type: ignore[attr-defined]
 
 
+def signatures(score: Score) -> list[tuple[int, tuple[int, bool]]]:
+    """(tick, (sharps, minor)) of every key signature as it is written (G flat is not F sharp), in the order of
+    time; empty where the score states none.
+    """
+    found = {k.time: (int(k.key), bool(k.tonality)) for k in score.key_signatures if -7 <= k.key <= 7}
+    return [(tick, found[tick]) for tick in sorted(found)]
+
+
 def key_map(score: Score) -> list[tuple[int, Key]]:
     """(tick, key) of every key signature, in the order of time; empty where the score states none."""
-    found = {
-        k.time: Key.from_signature(k.key, bool(k.tonality)) for k in score.key_signatures if -7 <= k.key <= 7
-    }
-    return [(tick, found[tick]) for tick in sorted(found)]
+    return [(tick, Key.from_signature(*written)) for tick, written in signatures(score)]
 
 
 def key_at(score: Score, tick: int = 0) -> Key | None:

@@ -7,7 +7,7 @@ replays its tokens goes on to the identical result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from otonoha.sample.choose import Choice, draw, probabilities
-from otonoha.tokens.base import Grammar, Vocab
+from otonoha.sample.job import Job
+from otonoha.sample.tasks import Progress
+from otonoha.tokens.base import Grammar, Stream, Vocab
 
 State = Any
 
@@ -89,7 +91,7 @@ def decode(
     batch, symbols = len(grammars), vocab.symbols
     earlier = _checked(replay, batch, [s.size for s in symbols])
     dice = _Dice(seed, batch)
-    recent = {s.name: _last(prompt, s.name, batch, choices[s.name].window) for s in symbols}
+    recent = {s.name: _last(prompt, s, batch, choices[s.name].window) for s in symbols}
     with torch.inference_mode():
         state = step.start(batch)
         if prompt is not None:
@@ -119,7 +121,7 @@ def decode(
                 grammars[row].advance(together[row].tolist())
             for k, stream in enumerate(symbols):
                 recent[stream.name] = np.roll(recent[stream.name], -1, axis=1)
-                recent[stream.name][:, -1] = together[:, k]
+                recent[stream.name][:, -1] = _repeatable(stream, together[:, k])
             yield Position(index, together, context, active, traced)
 
 
@@ -157,13 +159,46 @@ def _masks(
     return masks
 
 
-def _last(prompt: Mapping[str, np.ndarray] | None, name: str, batch: int, window: int) -> np.ndarray:
+def _last(prompt: Mapping[str, np.ndarray] | None, stream: Stream, batch: int, window: int) -> np.ndarray:
     """(B, window): the last symbols of the prompt, −1 where there is none."""
     last = np.full((batch, window), -1, np.int64)
-    if prompt is not None and window:
-        tail = prompt[name][-window:]
-        last[:, window - len(tail) :] = tail
+    if prompt is not None:
+        tail = prompt[stream.name][-window:]
+        last[:, window - len(tail) :] = _repeatable(stream, tail)
     return last
+
+
+def _repeatable(stream: Stream, symbols: np.ndarray) -> np.ndarray:
+    """The symbols, −1 for those that stand for no value: a rest, a tie or a hold repeats nothing."""
+    if stream.ordinal is None:
+        return symbols
+    first, count = stream.ordinal
+    return np.where((symbols >= first) & (symbols < first + count), symbols, -1)
+
+
+def written(
+    step: Step,
+    vocab: Vocab,
+    grammars: Sequence[Grammar],
+    choices: Mapping[str, Choice],
+    *,
+    seed: int,
+    limit: int,
+    job: Job,
+    prompt: Mapping[str, np.ndarray] | None = None,
+) -> Generator[Progress, None, list[dict[str, np.ndarray]]]:
+    """`decode` as a job: tells how far it is, and returns the streams (T,) of every piece, prompt included."""
+    positions = []
+    for position in decode(
+        step, vocab, grammars, choices, seed=seed, limit=limit, prompt=prompt, replay=job.replay
+    ):
+        job.keep(position.drawn)
+        positions.append(position)
+        yield Progress(position.index + 1, limit)
+    rows = [gather(positions, vocab, row) for row in range(len(grammars))]
+    if prompt is None:
+        return rows
+    return [{n: np.concatenate([prompt[n], s]) for n, s in row.items()} for row in rows]
 
 
 def gather(positions: Sequence[Position], vocab: Vocab, row: int) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -114,6 +114,7 @@ class Codec(Protocol):
     """Music <-> Tokens. `name` is the key of the registry (`otonoha.tokens.CODECS`)."""
 
     name: str
+    monophonic: ClassVar[bool]
 
     @property
     def vocab(self) -> Vocab:
@@ -137,6 +138,8 @@ class FixedCodec:
     """What all fixed codecs (frozen dataclasses of options) share: identity, JSON, the check of tokens."""
 
     name: str
+    monophonic: ClassVar[bool] = False
+    """Does it write one melody, whatever the score holds?"""
     version: int = 1
     """Raised when the meaning of a token changes though no option did."""
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from symusic import Score, Track
@@ -64,6 +65,11 @@ class Grid(FixedCodec):
             raise ValueError(f"{self.voices} voices need as many names, got {len(self.names)}")
         names = self.names or _NAMES.get(self.voices) or tuple(f"voice{v + 1}" for v in range(self.voices))
         object.__setattr__(self, "names", tuple(names))
+
+    @property
+    def resolution(self) -> int:
+        """Steps to a quarter note; what `Notes` calls its ticks."""
+        return self.steps_per_quarter
 
     @property
     def first_pitch(self) -> int:
@@ -197,6 +203,28 @@ class Grid(FixedCodec):
         if prompt is not None:
             self.check(prompt)
         return GridGrammar(self, constraints or GridConstraints(), prompt)
+
+    def constraints(
+        self,
+        *,
+        low: int | None = None,
+        high: int | None = None,
+        max_rest: float | None = None,
+        on_the_line: bool | None = None,
+        **asked: Any,
+    ) -> GridConstraints:
+        """What a person asks, None where nothing was said. ValueError for what only events can do."""
+        for name, value in (("max_rest", max_rest), ("on_the_line", on_the_line)):
+            if value is not None:
+                raise ValueError(
+                    f"{name} has no effect on the codec grid, which has no events that end; leave it out"
+                )
+        span = (self.low if low is None else low, self.high if high is None else high)
+        return GridConstraints(ranges=dict.fromkeys(self.names, span), **asked)
+
+    def most_positions(self, bars: int) -> int:
+        """As many steps as so many of the longest bars hold."""
+        return bars * QUARTER_SIZE * self.steps_per_quarter
 
     def prompt(self, tokens: Tokens, constraints: GridConstraints | None = None) -> Tokens:
         """The tokens as they are: a grid has no end symbol and does not count bars."""

@@ -19,14 +19,12 @@ from otonoha.music.suggest import one_of
 from otonoha.music.theory import Key
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.place import (
-    OTHER_METRE,
     QUARTER_SIZE,
     UNKNOWN_KEY,
     bar_ticks,
-    key_index,
     key_pitches,
-    metre_index,
-    metre_name,
+    opening,
+    resumption,
 )
 
 if TYPE_CHECKING:
@@ -97,29 +95,12 @@ class GridGrammar:
         self._only = _unit_masks(grid.vocab.symbols[0].size)
 
     def _begin(self, constraints: GridConstraints) -> None:
-        self._metre = metre_index(constraints.metre or (4, 4))
-        self._key = key_index(constraints.key)
-        bar = bar_ticks(self._metre, self._grid.steps_per_quarter)
-        upbeat = round(Fraction(constraints.pickup) * self._grid.steps_per_quarter)
-        if not 0 <= upbeat < bar:
-            raise ValueError(
-                f"a pick-up of {constraints.pickup} quarter notes does not fit into a bar "
-                f"of {metre_name(self._metre)}"
-            )
-        self._now, self._number = (bar - upbeat, -1) if upbeat else (0, 0)
+        self._metre, self._key, self._now, self._number = opening(constraints, self._grid.steps_per_quarter)
 
     def _continue(self, constraints: GridConstraints, prompt: Tokens) -> None:
         last = {name: int(stream[-1]) for name, stream in prompt.streams.items()}
-        self._metre = last["metre"]
-        if self._metre == OTHER_METRE:
-            raise ValueError("the prompt ends in a metre that the grid codec cannot write; cut it before")
-        if constraints.metre is not None and metre_index(constraints.metre) != self._metre:
-            raise ValueError(f"the prompt is in {metre_name(self._metre)}, which the request must keep")
-        if constraints.pickup:
-            raise ValueError("a pick-up has no effect after a prompt; leave it out")
-        self._key = last["key"] if constraints.key is None else key_index(constraints.key)
-        self._number = last["bar"]
-        self._now = last["quarter"] * self._grid.steps_per_quarter + last["beat"] + 1
+        place = resumption(constraints, self._grid.steps_per_quarter, last, 1)
+        self._metre, self._key, self._now, self._number = place
         for v, name in enumerate(self._grid.names):
             column = np.asarray(prompt.streams[name])
             if self._grid.hold is not None:

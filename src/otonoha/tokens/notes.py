@@ -16,6 +16,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from symusic import Score, Track
@@ -50,6 +51,7 @@ from otonoha.tokens.place import (
 )
 
 _BATCH = 64  # melodies at once; more gain nothing
+_MOST_EVENTS_A_BAR = 64
 _VALUES = (
     *("1/16", "1/12", "1/8", "1/6", "3/16", "1/4", "1/3", "3/8", "1/2", "2/3", "3/4", "7/8", "1", "5/4"),
     *("4/3", "3/2", "7/4", "2", "5/2", "8/3", "3", "7/2", "4", "9/2", "5", "6", "7", "8"),
@@ -85,6 +87,7 @@ class Notes(FixedCodec):
 
     resolution: int = 24
     name = "notes"
+    monophonic = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.resolution <= 960:
@@ -202,6 +205,29 @@ class Notes(FixedCodec):
             self.check(prompt)
             prompt = _without_end(prompt)
         return NotesGrammar(self.resolution, self.durations, constraints or NotesConstraints(), prompt)
+
+    def constraints(
+        self,
+        *,
+        low: int | None = None,
+        high: int | None = None,
+        max_rest: float | None = None,
+        on_the_line: bool | None = None,
+        **asked: Any,
+    ) -> NotesConstraints:
+        """What a person asks, None where nothing was said; `on_the_line`: the last bar is filled."""
+        rest = None if max_rest is None else Fraction(max_rest).limit_denominator(96)
+        return NotesConstraints(
+            low=0 if low is None else low,
+            high=127 if high is None else high,
+            max_rest=rest,
+            free_end=not on_the_line,
+            **asked,
+        )
+
+    def most_positions(self, bars: int) -> int:
+        """More events than so many bars can sensibly hold."""
+        return bars * _MOST_EVENTS_A_BAR
 
     def prompt(self, tokens: Tokens, constraints: NotesConstraints | None = None) -> Tokens:
         """The tokens without END, with `left` counted to the end that the constraints ask for."""

@@ -16,14 +16,12 @@ import numpy as np
 from otonoha.music.theory import Key
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.place import (
-    OTHER_METRE,
     QUARTER_SIZE,
     UNKNOWN_KEY,
     bar_ticks,
-    key_index,
     key_pitches,
-    metre_index,
-    metre_name,
+    opening,
+    resumption,
 )
 
 END, REST, TIE, FIRST_PITCH = 0, 1, 2, 3
@@ -102,30 +100,13 @@ class NotesGrammar:
         self._flags = self._what_may_come()
 
     def _begin(self, constraints: NotesConstraints) -> None:
-        self._metre = metre_index(constraints.metre or (4, 4))
-        self._key = key_index(constraints.key)
-        bar = bar_ticks(self._metre, self._resolution)
-        upbeat = round(Fraction(constraints.pickup) * self._resolution)
-        if not 0 <= upbeat < bar:
-            raise ValueError(
-                f"a pick-up of {constraints.pickup} quarter notes does not fit into a bar "
-                f"of {metre_name(self._metre)}"
-            )
-        self._now, self._number = (bar - upbeat, -1) if upbeat else (0, 0)
+        self._metre, self._key, self._now, self._number = opening(constraints, self._resolution)
         self._last, self._silence = END, 0
 
     def _continue(self, constraints: NotesConstraints, prompt: Tokens) -> None:
         last = {name: int(stream[-1]) for name, stream in prompt.streams.items()}
-        self._metre = last["metre"]
-        if self._metre == OTHER_METRE:
-            raise ValueError("the prompt ends in a metre that the notes codec cannot write; cut it before")
-        if constraints.metre is not None and metre_index(constraints.metre) != self._metre:
-            raise ValueError(f"the prompt is in {metre_name(self._metre)}, which the request must keep")
-        if constraints.pickup:
-            raise ValueError("a pick-up has no effect after a prompt; leave it out")
-        self._key = last["key"] if constraints.key is None else key_index(constraints.key)
-        self._number = last["bar"]
-        self._now = last["quarter"] * self._resolution + last["beat"] + self._ticks[last["duration"]]
+        place = resumption(constraints, self._resolution, last, self._ticks[last["duration"]])
+        self._metre, self._key, self._now, self._number = place
         self._last = REST if last["pitch"] == REST else FIRST_PITCH
         sounding = np.flatnonzero(prompt.streams["pitch"] != REST)
         silent = prompt.streams["duration"][sounding[-1] + 1 if len(sounding) else 0 :]

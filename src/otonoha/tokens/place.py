@@ -7,7 +7,9 @@ a pick-up is bar -1 and counts its places from where a full bar would begin.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 from symusic import KeySignature, Score, Tempo, TextMeta, TimeSignature
@@ -89,6 +91,41 @@ def transpose_keys(keys: np.ndarray, semitones: int) -> np.ndarray:
     """Key indices so many semitones higher; the unknown key stays unknown."""
     moved = keys // 12 * 12 + (keys % 12 + semitones) % 12
     return np.where(keys < UNKNOWN_KEY, moved, keys)
+
+
+class Asked(Protocol):
+    """What constraints say of the place where writing begins."""
+
+    key: Key | str | None
+    metre: tuple[int, int] | str | None
+    pickup: float | Fraction | str
+
+
+def opening(asked: Asked, resolution: int) -> tuple[int, int, int, int]:
+    """Where a new piece begins: metre, key, ticks since the bar line, number of the bar (-1: a pick-up)."""
+    metre = metre_index(asked.metre or (4, 4))
+    bar = bar_ticks(metre, resolution)
+    upbeat = round(Fraction(asked.pickup) * resolution)
+    if not 0 <= upbeat < bar:
+        raise ValueError(
+            f"a pick-up of {asked.pickup} quarter notes does not fit into a bar of {metre_name(metre)}"
+        )
+    return (metre, key_index(asked.key), bar - upbeat, -1) if upbeat else (metre, key_index(asked.key), 0, 0)
+
+
+def resumption(
+    asked: Asked, resolution: int, last: Mapping[str, int], ticks: int
+) -> tuple[int, int, int, int]:
+    """The same behind a prompt, whose `last` event has these contexts and lasts `ticks`."""
+    metre = last["metre"]
+    if metre == OTHER_METRE:
+        raise ValueError("the prompt ends in a metre that this codec cannot write; cut it before")
+    if asked.metre is not None and metre_index(asked.metre) != metre:
+        raise ValueError(f"the prompt is in {metre_name(metre)}, which the request must keep")
+    if asked.pickup:
+        raise ValueError("a pick-up has no effect after a prompt; leave it out")
+    key = last["key"] if asked.key is None else key_index(asked.key)
+    return metre, key, last["quarter"] * resolution + last["beat"] + ticks, last["bar"]
 
 
 Stretch = tuple[int, int, int, int, int]

@@ -11,7 +11,8 @@ from symusic import TextMeta
 from families import CASES, QUICK
 from helpers import TPQ, chorale, frame, pieces, tune
 from otonoha.models.lstm_attention.answer import pair_batch
-from otonoha.models.lstm_attention.inputs import NONE, Head, MixtureHead, carry
+from otonoha.models.lstm_attention.heads import Head, MixtureHead
+from otonoha.models.lstm_attention.inputs import NONE, carry
 from otonoha.models.lstm_attention.model import LSTMAttention
 from otonoha.models.lstm_attention.phrases import boundaries, phrase_pairs
 from otonoha.music.tracks import track_of
@@ -46,6 +47,28 @@ def stepwise_nats(model, tokens) -> float:
                 drawn.append(streams[name][t : t + 1])
             state = network.advance(state, drawn)
     return total
+
+
+@pytest.mark.parametrize("name", ["tiny", "mixture", "grid"])
+def test_nothing_is_known_before_it_happens(name):
+    """Other symbols and contexts from position t on, or later streams at t, change nothing before."""
+    model = fitted(name)
+    network, vocab = next(iter(model.networks.values())), model.design.vocab
+    streams = collate(model.prepare(CASES[f"lstm_attention/{name}"].pieces(1, bars=4))).streams
+    rng, T = np.random.default_rng(0), len(next(iter(streams.values()))[0])
+    with torch.no_grad():
+        whole = network(streams)
+        assert all(torch.allclose(x.softmax(-1).sum(-1), torch.ones(())) for x in whole)
+        for t in range(1, T, max(1, T // 6)):
+            for k, stream in enumerate(vocab.symbols):
+                other = {n: s.clone() for n, s in streams.items()}
+                for s in (*vocab.symbols[k:], *vocab.contexts):
+                    begin = t if s.role == "symbol" else t + 1
+                    other[s.name][:, begin:] = torch.from_numpy(
+                        rng.integers(0, s.size, (1, max(0, T - begin)))
+                    )
+                now = network(other)[k]
+                torch.testing.assert_close(now[:, : t + 1], whole[k][:, : t + 1], msg=f"{stream.name} at {t}")
 
 
 @pytest.mark.parametrize("name", ["tiny", "mixture", "grid"])
@@ -190,10 +213,43 @@ def test_pairs_are_consecutive_and_answers_are_closed():
         assert pair.answer.clock[-1] == pair.answer.clock[-2] + 1
 
 
+def test_fermatas_here_and_there_are_no_phrases():
+    codec, song = Notes(), tune(0, bars=32)
+    for bar in (7, 31):
+        song.markers.append(TextMeta(bar * 4 * TPQ, "fermata:melody"))
+    assert boundaries(song)[:3].tolist() == [16, 32, 48]
+    assert len(phrase_pairs(song, codec.encode(song), codec)) == 7
+
+
+def test_shuffled_questions_come_from_another_piece_of_the_same_kind():
+    model, codec = fitted("encoder_decoder"), Notes()
+    made = []
+    for i, metre in enumerate([(4, 4), (3, 4), (4, 4), (3, 4)]):
+        score = tune(i, bars=16, metre=metre)
+        made += phrase_pairs(score, codec.encode(score), codec, piece=str(i))
+    for i, pair in enumerate(made):
+        other = model.design._exchanged(made, i)
+        assert other.answer is pair.answer
+        assert other.kind == pair.kind
+        theirs = [p for p in made if len(p.question) == len(other.question) and p.piece != pair.piece]
+        assert any(np.ptp(p.question.streams["pitch"] - other.question.streams["pitch"]) == 0 for p in theirs)
+    alone = [p for p in made if p.piece == "0"]
+    with torch.no_grad():
+        assert "gain" not in model.evaluate(alone)
+        figures = model.evaluate(made)
+    assert figures["shuffled"] - figures["loss"] == pytest.approx(figures["gain"], abs=1e-5)
+
+
+def test_a_phrase_takes_no_hint_of_the_end():
+    with pytest.raises(ValueError, match="takes no hint left"):
+        _ = LSTMAttention("encoder_decoder_tiny", hints=("key", "left")).networks
+
+
 @pytest.mark.parametrize(("metre", "bars"), [((4, 4), 4), ((3, 4), 4), ((6, 8), 2), ((2, 2), 3)])
 def test_an_answer_is_as_long_as_its_question(metre, bars):
     question = tune(3, bars=bars, metre=metre)
-    take = fitted("encoder_decoder").sample(Answer, prompt=question, seed=1)
+    take = fitted("encoder_decoder").sample(prompt=question, seed=1)
+    assert isinstance(take.request.task, Answer)
     codec = Notes()
     ticks = codec.durations[take.tokens.streams["duration"][take.tokens.streams["pitch"] != END]].sum()
     assert ticks / codec.resolution == 2 * bars * 4 * metre[0] / metre[1]
@@ -201,8 +257,6 @@ def test_an_answer_is_as_long_as_its_question(metre, bars):
 
 @torch.no_grad()
 def test_an_answer_step_by_step_equals_its_whole():
-    from otonoha.models.lstm_attention.answer import Answering
-
     model, codec = fitted("encoder_decoder"), Notes()
     scores = [tune(i, bars=8) for i in (1, 2)]
     network = next(iter(model.networks.values()))
@@ -210,16 +264,15 @@ def test_an_answer_step_by_step_equals_its_whole():
         batch = pair_batch([pair])
         whole, weights = network(batch.question, batch.answer)
         torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights.sum(-1)))
-        step = Answering(network, pair.question)
-        state = step.start(1)
+        state = network.prefill(network.start(1), batch.question.streams)
         symbols = [s.name for s in codec.vocab.symbols]
         for t in range(len(pair.answer)):
             here = {n: s[:, t] for n, s in batch.answer.streams.items()}
-            state = step.place(state, {n: s for n, s in here.items() if n not in symbols})
+            state = network.place(state, {n: s for n, s in here.items() if n not in symbols})
             for k in range(2):
-                now = step.logits(state, k, [here[n] for n in symbols[:k]])
+                now = network.logits(state, k, [here[n] for n in symbols[:k]])
                 torch.testing.assert_close(now, whole[k][:, t], rtol=1e-4, atol=1e-4)
-            state = step.advance(state, [here[n] for n in symbols])
+            state = network.advance(state, [here[n] for n in symbols])
 
 
 @torch.no_grad()
@@ -307,11 +360,16 @@ def test_change_transposes_and_hides_reproducibly():
     model = fitted("tiny")
     tokens = model.codec.encode(tune(0))
     model.config = type(model.config)(**{**vars(model.config), "hint_dropout": 0.5})
-    changed = [model.change(tokens, np.random.default_rng(s)) for s in range(30)]
-    assert changed[3] == model.change(tokens, np.random.default_rng(3))
+    changed = [model.design.change(tokens, np.random.default_rng(s)) for s in range(30)]
+    assert changed[3] == model.design.change(tokens, np.random.default_rng(3))
     assert len({int(c.streams["pitch"][0]) for c in changed}) > 6
     hidden = [not c.streams["left"].any() for c in changed]
     assert 5 < sum(hidden) < 25
+
+
+def test_a_chorale_fills_long_bars():
+    take = fitted("grid").sample(bars=5, metre="12/4", seed=1)
+    assert len(take.tokens) == 5 * 12 * 4
 
 
 def test_a_chorale_keeps_its_voices_in_range():

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from otonoha.models._template.config import PRESETS, Config, Controls
 from otonoha.models.base import Capabilities, Event, Model
 from otonoha.sample.choose import Choice
-from otonoha.sample.engine import decode, gather
+from otonoha.sample.engine import written
 from otonoha.sample.job import Job
-from otonoha.sample.tasks import Compose, Continue, Done, Progress, Request, Take
+from otonoha.sample.tasks import Compose, Continue, Done, Request, Take
 from otonoha.tokens.base import Tokens, Vocab
 from otonoha.tokens.notes_grammar import NotesConstraints
 from otonoha.train.batches import Batch, in_order
@@ -160,25 +160,11 @@ class Template(Model):
         given = None if prompt is None else prompt.streams
         step: Any = self.networks["gru"]
         choices = {s.name: choice for s in codec.vocab.symbols}
-        positions = []
-        for position in decode(
-            step,
-            codec.vocab,
-            grammars,
-            choices,
-            seed=request.seed,
-            limit=most,
-            prompt=given,
-            replay=job.replay,
-        ):
-            job.keep(position.drawn)
-            positions.append(position)
-            yield Progress(position.index + 1, most)
+        rows = yield from written(
+            step, codec.vocab, grammars, choices, seed=request.seed, limit=most, prompt=given, job=job
+        )
         takes = []
-        for row in range(n):
-            streams = gather(positions, codec.vocab, row)
-            if given is not None:
-                streams = {name: np.concatenate([given[name], s]) for name, s in streams.items()}
+        for row, streams in enumerate(rows):
             tokens = Tokens(streams, np.zeros(len(streams["pitch"])), codec.fingerprint)
             takes.append(Take(codec.decode(tokens), tokens, replace(request, index=row)))
         yield Done(takes)

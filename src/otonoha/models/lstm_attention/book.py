@@ -4,35 +4,38 @@ Axes: B batch, T = 32 window, D = 256 width. Two embeddings of 100, two LSTMs, a
     e_t = tanh(w·h_t + b),  α = softmax over t,  c = Σ α_t h_t
 and two softmax heads on c. Trained on the last position of windows at every step of all pieces in a row, each
 piece after 32 START. e lies in [−1, 1], so no weight can be more than e² times another: it is never sharp.
+
+Nats are counted per slice: the book strikes a note again at a bar line, so a piece may have a few more slices
+than notes. Where the book may write a note of duration 0 and throw it away, here the grammar forbids it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from symusic import Score
 from torch import Tensor, nn
 
 from otonoha.models.lstm_attention.config import Config, Controls
-from otonoha.models.lstm_attention.melody import choices
+from otonoha.models.lstm_attention.design import Design
 from otonoha.music.piece import Piece
 from otonoha.music.theory import parse_pitch
 from otonoha.nn.recurrent import LSTM
-from otonoha.sample.engine import decode, gather
 from otonoha.sample.job import Job
-from otonoha.sample.tasks import Compose, Continue, Done, Explanation, Progress, Request, Take
+from otonoha.sample.tasks import Compose, Continue, Explanation, Request
 from otonoha.tokens.base import Tokens, Vocab
 from otonoha.tokens.book import Book
 from otonoha.train.batches import Batch
-from otonoha.train.objective import Context
 from otonoha.train.settings import Settings
 
 if TYPE_CHECKING:
-    from otonoha.models.base import Event, Model
+    from otonoha.models.base import Event
 
 NOTES = 50
 """Notes the book writes at most."""
@@ -62,6 +65,19 @@ class Window:
     scores: list[Tensor]
 
 
+def _as_keras(module: nn.Module) -> None:
+    """The initial weights that Keras gives by default, as the book's code has them."""
+    if isinstance(module, nn.Embedding):
+        nn.init.uniform_(module.weight, -0.05, 0.05)
+    elif isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, LSTM):
+        nn.init.orthogonal_(module.get_parameter("weight_hh_l0"))
+        bound = (6 / (module.input_size + 4 * module.hidden_size)) ** 0.5  # of the four gates in one matrix
+        nn.init.uniform_(module.get_parameter("weight_ih_l0"), -bound, bound)
+
+
 class BookLSTM(nn.Module):
     """Windows (B, T) of pitch and duration -> logits of the next pitch and the next duration."""
 
@@ -80,6 +96,7 @@ class BookLSTM(nn.Module):
             nn.Linear(config.width, pitches),
             nn.Linear(config.width, durations),
         )
+        self.apply(_as_keras)
 
     def forward(self, pitch: Tensor, duration: Tensor) -> tuple[list[Tensor], Tensor]:
         """[(B, V_pitch), (B, V_duration)] and the attention (B, T), empty without attention."""
@@ -125,14 +142,11 @@ class BookLSTM(nn.Module):
         return self.prefill(state, {"pitch": drawn[0][:, None], "duration": drawn[1][:, None]})
 
 
-class BookRecipe:
+class BookRecipe(Design):
     """What the design `book` does for its model."""
 
     tasks = (Compose, Continue)
     name = "book"
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
 
     @property
     def codec(self) -> Book:
@@ -141,30 +155,15 @@ class BookRecipe:
             raise ValueError(f"the design book needs the codec book, got {self.model.codec.name}")
         return self.model.codec
 
-    @property
-    def network(self) -> nn.Module:
-        """The one network of the design."""
-        return self.model.networks[self.name]
-
     def build(self) -> nn.Module:
         """A fresh network."""
         return BookLSTM(self.model.config, self.codec.vocab, self.codec.start, self.codec.seq_len)
 
-    def learn(self, pieces: Sequence[Piece]) -> None:
+    def learn(self, pieces: Sequence[Piece], valid: Sequence[Piece]) -> None:
         """The vocabularies: of all pieces, held-out ones too, as in the book."""
         if len(self.codec.pitches) == 1:
-            self.model.codec = Book.learn([p.score() for p in pieces], seq_len=self.codec.seq_len)
-
-    def prepare(self, piece: Piece, tokens: Tokens) -> list[Tokens]:
-        """The slices as they are."""
-        return [tokens]
-
-    def observe(self, sequences: Sequence[Tokens]) -> None:
-        """The book imitates nothing but its windows."""
-
-    def change(self, tokens: Tokens, rng: np.random.Generator) -> Tokens:
-        """The book's notebook transposes nothing."""
-        return tokens
+            scores = [p.score() for p in [*pieces, *valid]]
+            self.model.codec = Book.learn(scores, seq_len=self.codec.seq_len)
 
     def batches(self, sequences: Sequence[Tokens], settings: Settings) -> BookWindows:
         """Windows at every step of all pieces in a row."""
@@ -176,44 +175,37 @@ class BookRecipe:
         body = self.codec.prompt(tokens).streams[name]
         return np.concatenate([np.full(self.codec.seq_len, start), body])
 
-    def loss(self, batch: Batch, context: Context) -> tuple[Tensor, dict[str, Any]]:
-        """Sum of the two cross-entropies of the last position."""
-        each = [s / len(batch) for s in self._nats(batch)]
-        return each[0] + each[1], {"pitch": each[0].detach(), "duration": each[1].detach()}
-
-    def _nats(self, batch: Batch) -> list[Tensor]:
+    def nats(self, batch: Batch) -> dict[str, Tensor]:
+        """Summed nats of the two targets, the last position of each window."""
         pitch, duration = batch.streams["pitch"], batch.streams["duration"]
         logits, _ = self.network(pitch[:, :-1], duration[:, :-1])
-        return [
-            F.cross_entropy(x, y[:, -1], reduction="sum")
-            for x, y in zip(logits, (pitch, duration), strict=True)
-        ]
+        return {
+            name: F.cross_entropy(x, y[:, -1], reduction="sum")
+            for name, x, y in zip(("pitch", "duration"), logits, (pitch, duration), strict=True)
+        }
 
     def evaluate(self, sequences: Sequence[Tokens]) -> dict[str, float]:
         """Nats per note over whole pieces, each after 32 START; the START that ends a piece counts too."""
         totals = np.zeros(2)
-        device = next(self.network.parameters()).device
         for tokens in sequences:
-            ended = {
-                n: np.append(self._padded(tokens, n), self.codec.start[i])
-                for i, n in enumerate(tokens.streams)
-            }
-            windows = BookWindows(ended, self.codec.seq_len, 1, 0)
+            windows = self._ended(tokens)
             for at in range(0, windows.count, 512):
                 batch = windows.rows_at(np.arange(at, min(at + 512, windows.count)))
-                totals += [float(x) for x in self._nats(batch.to(device))]
+                totals += [float(x) for x in self.nats(batch.to(self.network.device)).values()]
         units = sum(len(t) - 1 for t in sequences)
         pitch, duration = (totals / units).tolist()
         return {"loss": pitch + duration, "pitch": pitch, "duration": duration, "units": float(units)}
 
-    def explain(self, score: Any) -> Explanation:
+    def _ended(self, tokens: Tokens) -> BookWindows:
+        """A window for every slice of a piece and for the START that ends it."""
+        ended = {n: np.append(self._padded(tokens, n), s) for n, s in zip(tokens.streams, self.codec.start)}
+        return BookWindows(ended, self.codec.seq_len, 1, 0)
+
+    def explain(self, score: Score) -> Explanation:
         """Attention over the 32 places before each note; what falls on the padding is shown at "start"."""
         tokens = self.codec.encode(score)
         length, T = self.codec.seq_len, len(tokens)
-        padded = {
-            n: np.append(self._padded(tokens, n), self.codec.start[i]) for i, n in enumerate(tokens.streams)
-        }
-        batch = BookWindows(padded, length, 1, 0).rows_at(np.arange(T)).to(self.network.device)  # type: ignore[arg-type]
+        batch = self._ended(tokens).rows_at(np.arange(T)).to(self.network.device)
         logits, weights = self.network(batch.streams["pitch"][:, :-1], batch.streams["duration"][:, :-1])
         chances = {n: x.softmax(-1).cpu().numpy() for n, x in zip(("pitch", "duration"), logits, strict=True)}
         attention = np.zeros((1 if weights.numel() else 0, T, T))
@@ -233,30 +225,15 @@ class BookRecipe:
         score = getattr(request.task, "prompt", None)
         prompt = None if score is None else self.codec.prompt(self.codec.encode(score))
         grammars = [self.codec.grammar(None, prompt) for _ in range(n)]
-        most = controls.notes or NOTES
-        positions = []
-        for position in decode(
-            self.network,  # type: ignore[arg-type]
-            self.codec.vocab,
+        yield from self.write(
+            request,
+            controls,
             grammars,
-            choices(controls, ["pitch", "duration"]),
-            seed=request.seed,
-            limit=most,
-            prompt=None if prompt is None else prompt.streams,
-            replay=job.replay,
-        ):
-            job.keep(position.drawn)
-            positions.append(position)
-            yield Progress(position.index + 1, most)
-        takes = []
-        for row in range(n):
-            streams = gather(positions, self.codec.vocab, row)
-            if prompt is not None:
-                streams = {k: np.concatenate([prompt.streams[k], s]) for k, s in streams.items()}
-            tokens = Tokens(streams, np.zeros(len(streams["pitch"])), self.codec.fingerprint)
-            music = self.codec.decode(tokens, qpm=controls.tempo or 120.0)
-            takes.append(Take(music, tokens, replace(request, index=row)))
-        yield Done(takes)
+            job,
+            limit=controls.notes or NOTES,
+            decode=partial(self.codec.decode, qpm=controls.tempo or 120.0),
+            prompt=prompt,
+        )
 
 
 class BookWindows:

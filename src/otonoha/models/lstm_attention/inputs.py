@@ -1,6 +1,6 @@
-"""What the network sees at each position, and how the heads score symbols.
+"""What the networks see at each position.
 
-Axes: B batch, T time, E embedding width, D width, K symbol streams, V symbols of a stream.
+Axes: B batch, T time, E embedding width, V symbols of a stream.
 Position t sees the symbols of t - 1 (a START row before the first), the contexts of t, and for streams of
 pitches the last one that sounded: its degree in the key.
 """
@@ -92,78 +92,3 @@ def degree_of(stream: Stream, reference: Tensor, key: Tensor) -> Tensor:
     known = (reference != NONE) & (key < 24)
     offset = stream.base  # MIDI pitch of the stream's first value
     return torch.where(known, (reference + offset - key % 12) % 12, 12)
-
-
-class Head(nn.Module):
-    """Scores the symbols of one stream: y (B, T, D) -> logits (B, T, V).
-
-    Besides the plain score of each symbol, a pitch gets scores for its interval to the last (or already
-    decided) pitch of every pitched stream, and for its degree in the key. They start at zero.
-    """
-
-    span = 24
-
-    def __init__(self, stream: Stream, vocab: Vocab, width: int, *, relative: bool, keyed: bool) -> None:
-        super().__init__()
-        self.stream = stream
-        self.plain = nn.Linear(width, stream.size)
-        others = [s for s in vocab.symbols if s.ordinal is not None] if relative and stream.ordinal else []
-        self.others = others
-        self.interval = nn.ModuleDict({s.name: nn.Linear(width, 2 * self.span + 2) for s in others})
-        self.degree = nn.Linear(width, 12, bias=False) if others and keyed else None
-        for layer in [*self.interval.values(), *([self.degree] if self.degree else [])]:
-            for p in layer.parameters():
-                nn.init.zeros_(p)
-
-    def forward(self, y: Tensor, references: Mapping[str, Tensor], key: Tensor | None) -> Tensor:
-        """`references` name -> (B, T) pitches to measure intervals from; `key` (B, T)."""
-        logits = self.plain(y)
-        if not self.others or self.stream.ordinal is None:
-            return logits
-        first, count = self.stream.ordinal
-        pitches = torch.arange(count, device=y.device) + self.stream.base
-        extra = y.new_zeros(*y.shape[:-1], count)
-        for s in self.others:
-            reference = references[s.name][..., None]
-            gap = (pitches - reference - s.base).clamp(-self.span, self.span) + self.span
-            gap = torch.where(reference == NONE, 2 * self.span + 1, gap)
-            extra = extra + self.interval[s.name](y).gather(-1, gap)
-        if self.degree is not None and key is not None:
-            classes = (pitches - (key % 12)[..., None]) % 12
-            extra = extra + self.degree(y).gather(-1, classes) * (key < 24)[..., None]
-        return torch.cat(
-            [logits[..., :first], logits[..., first : first + count] + extra, logits[..., first + count :]],
-            -1,
-        )
-
-
-class MixtureHead(nn.Module):
-    """Durations as a quantity: a mixture of logistics over log2 of the length, cut at the bins' borders.
-
-    y (B, T, D) -> log-probabilities (B, T, V); Salimans et al. 2017 (PixelCNN++) did this for brightness.
-    """
-
-    def __init__(self, stream: Stream, width: int, parts: int = 12) -> None:
-        super().__init__()
-        assert stream.values is not None
-        log = torch.log2(torch.tensor(stream.values, dtype=torch.float32).clamp(min=1 / 96))
-        order = log.argsort()
-        edges = (log[order][1:] + log[order][:-1]) / 2
-        far = torch.tensor([1e4])  # stands for infinity, which would make gradients 0 · inf
-        lower, upper = torch.cat([-far, edges]), torch.cat([edges, far])
-        back = order.argsort()
-        self.register_buffer("lower", lower[back], persistent=False)
-        self.register_buffer("upper", upper[back], persistent=False)
-        self.parts, self.project = parts, nn.Linear(width, 3 * parts)
-        with torch.no_grad():
-            self.project.bias[parts : 2 * parts] = torch.linspace(-3, 2, parts)
-            self.project.bias[2 * parts :] = -1.5
-
-    def forward(self, y: Tensor, references: Mapping[str, Tensor], key: Tensor | None) -> Tensor:
-        """`references` and `key` do not matter to durations."""
-        weight, mean, log_scale = self.project(y).float().unsqueeze(-1).chunk(3, dim=-2)  # (B, T, parts, 1)
-        scale = torch.exp(-log_scale.clamp(-7, 3))
-        above = torch.sigmoid((self.get_buffer("upper") - mean) * scale)
-        below = torch.sigmoid((self.get_buffer("lower") - mean) * scale)
-        share = (above - below).clamp(min=1e-9).log()
-        return torch.logsumexp(share + weight.log_softmax(-2), dim=-2)

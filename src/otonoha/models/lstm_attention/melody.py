@@ -7,14 +7,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+from symusic import Score
 from torch import Tensor, nn
 
-from otonoha.models.lstm_attention.config import Config, Controls
-from otonoha.models.lstm_attention.network import MelodyLSTM, nats
+from otonoha.models.lstm_attention.config import Controls
+from otonoha.models.lstm_attention.design import (
+    TRANSPOSE,
+    Design,
+    chances,
+    describe_events,
+    midi_chances,
+)
+from otonoha.models.lstm_attention.heads import nats
+from otonoha.models.lstm_attention.network import MelodyLSTM
 from otonoha.models.lstm_attention.requests import (
     check,
     choose_opening,
@@ -25,40 +34,20 @@ from otonoha.models.lstm_attention.requests import (
 )
 from otonoha.music.piece import Piece
 from otonoha.music.suggest import one_of
-from otonoha.music.theory import pitch_name
-from otonoha.sample.choose import Choice
-from otonoha.sample.engine import Position, decode, gather
 from otonoha.sample.job import Job
-from otonoha.sample.tasks import Compose, Continue, Done, Explanation, Progress, Request, Take
+from otonoha.sample.tasks import Compose, Continue, Explanation, Request
 from otonoha.tokens.base import Grammar, Stream, Tokens, Vocab
 from otonoha.train.batches import Batch, collate, in_order
-from otonoha.train.objective import Context
 
 if TYPE_CHECKING:
-    from otonoha.models.base import Event, Model
-
-TRANSPOSE = range(-6, 6)
-"""The twelve keys around the written one."""
+    from otonoha.models.base import Event
 
 
-class Melody:
+class Melody(Design):
     """What the design `melody` does for its model."""
 
     tasks = (Compose, Continue)
     name = "melody"
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-
-    @property
-    def config(self) -> Config:
-        """The model's config."""
-        return self.model.config
-
-    @property
-    def network(self) -> nn.Module:
-        """The one network of the design."""
-        return self.model.networks[self.name]
 
     # -- data ------------------------------------------------------------------------------------------
 
@@ -75,7 +64,7 @@ class Melody:
         hints = tuple(self.config.hints) + (("style",) if self.config.styles else ())
         return MelodyLSTM(replace(self.config, hints=hints), self.vocab)
 
-    def learn(self, pieces: Sequence[Piece]) -> None:
+    def learn(self, pieces: Sequence[Piece], valid: Sequence[Piece]) -> None:
         """Take the styles from the labels, if there are several."""
         if not self.config.styles:
             styles = tuple(sorted({p.labels["style"] for p in pieces if "style" in p.labels}))
@@ -90,7 +79,7 @@ class Melody:
 
     def observe(self, sequences: Sequence[Tokens]) -> None:
         """Take the usual openings from the data."""
-        resolution = getattr(self.model.codec, "resolution", None) or self.model.codec.steps_per_quarter  # type: ignore[attr-defined]
+        resolution = self.model.codec.resolution  # type: ignore[attr-defined]
         if not self.config.openings and "metre" in sequences[0].streams:
             found = openings(sequences, self.config.styles, resolution)
             self.model.config = replace(self.config, openings=found)
@@ -124,50 +113,28 @@ class Melody:
         sums = nats(self.network(batch.streams), [batch.streams[n] for n in symbols], batch.mask)
         return dict(zip(symbols, sums, strict=True))
 
-    def loss(self, batch: Batch, context: Context) -> tuple[Tensor, dict[str, Any]]:
-        """Mean nats per position, all streams together."""
-        each = {n: s / batch.targets for n, s in self.nats(batch).items()}
-        return torch.stack(list(each.values())).sum(), {n: v.detach() for n, v in each.items()}
-
     def evaluate(self, sequences: Sequence[Tokens]) -> dict[str, float]:
         """Nats per unit of the codec (a note) over whole pieces; the hint `left` stays hidden: it tells the end."""
         totals: dict[str, float] = defaultdict(float)
-        device = next(self.network.parameters()).device
-        hidden = [self._without_hints(t) for t in sequences]
+        hidden = [without_hints(t) for t in sequences]
         for batch in in_order(hidden, 32):
-            for name, value in self.nats(batch.to(device)).items():
+            for name, value in self.nats(batch.to(self.network.device)).items():
                 totals[name] += float(value)
         units = sum(self.model.codec.units(t) for t in sequences)  # type: ignore[attr-defined]
         figures = {name: value / units for name, value in totals.items()}
         return {"loss": sum(figures.values()), **figures, "units": float(units)}
 
-    @staticmethod
-    def _without_hints(tokens: Tokens) -> Tokens:
-        if "left" not in tokens.streams:
-            return tokens
-        zeros = np.zeros_like(tokens.streams["left"])
-        return Tokens({**tokens.streams, "left": zeros}, tokens.clock, tokens.codec)
-
-    def explain(self, score: Any) -> Explanation:
+    def explain(self, score: Score) -> Explanation:
         """Attention of every event over the start and the events before it; chances of every symbol."""
         tokens = self.prepare(Piece("", ""), self.model.codec.encode(score))[0]
-        batch = collate([tokens]).to(self.network.device)  # type: ignore[arg-type]
-        hidden, before, attention = self.network.encode(batch.streams, self.network.start(1), weights=True)  # type: ignore[operator]
-        logits = self.network.score(hidden, batch.streams, before)  # type: ignore[operator]
-        names = [s.name for s in self.vocab.symbols]
-        chances = {n: x[0].softmax(-1).cpu().numpy() for n, x in zip(names, logits, strict=True)}
+        network, first = self.network, self.vocab.symbols[0]
+        batch = collate([tokens]).to(network.device)
+        hidden, before, attention = network.encode(batch.streams, network.start(1), weights=True)
+        each = chances(network.score(hidden, batch.streams, before), self.vocab)
         events = describe_events(tokens, self.vocab)
         weights = attention[0].cpu().numpy() if attention.numel() else np.zeros((0, len(events), len(events)))
-        first = self.vocab.symbols[0]
-        return Explanation(
-            events,
-            ["start", *events[:-1]],
-            weights,
-            chances,
-            midi_chances(chances[first.name], first),
-            tokens,
-            score,
-        )
+        pitches = midi_chances(each[first.name], first)
+        return Explanation(events, ["start", *events[:-1]], weights, each, pitches, tokens, score)
 
     # -- new music -------------------------------------------------------------------------------------
 
@@ -179,22 +146,15 @@ class Melody:
         requests = [replace(request, index=i) for i in range(n)]
         grammars = [self._grammar(r, prompt) for r in requests]
         given = None if prompt is None or not len(prompt) else self._given(request, prompt, grammars[0])
-        most = limit(self.model.codec, request.controls)
-        positions = []
-        for position in decode(
-            self.network,  # type: ignore[arg-type]
-            self.vocab,
+        yield from self.write(
+            request,
+            request.controls,
             grammars,
-            choices(request.controls, [s.name for s in self.vocab.symbols]),
-            seed=request.seed,
-            limit=most,
-            prompt=None if given is None else given.streams,
-            replay=job.replay,
-        ):
-            job.keep(position.drawn)
-            positions.append(position)
-            yield Progress(position.index + 1, most)
-        yield Done([self._take(r, positions, row, given) for row, r in enumerate(requests)])
+            job,
+            limit=limit(self.model.codec, request.controls),
+            decode=partial(decoded, self.model.codec, request.controls),
+            prompt=given,
+        )
 
     def _prompt(self, request: Request) -> Tokens | None:
         score = getattr(request.task, "prompt", None)
@@ -217,15 +177,13 @@ class Melody:
             return grammar
         return _Styled(grammar, self._style(opening.get("style", request.controls.style)))  # type: ignore[return-value]
 
-    def _take(self, request: Request, positions: Sequence[Position], row: int, given: Tokens | None) -> Take:
-        streams = gather(positions, self.vocab, row)
-        if given is not None:
-            streams = {n: np.concatenate([given.streams[n], s]) for n, s in streams.items()}
-        codec = self.model.codec
-        names = {s.name for s in codec.vocab.streams}
-        length = len(next(iter(streams.values())))
-        tokens = Tokens({n: s for n, s in streams.items() if n in names}, np.zeros(length), codec.fingerprint)
-        return Take(decoded(codec, tokens, request.controls), tokens, request)
+
+def without_hints(tokens: Tokens) -> Tokens:
+    """`left` hidden: it tells when the piece ends, which a likelihood must not know."""
+    if "left" not in tokens.streams:
+        return tokens
+    zeros = np.zeros_like(tokens.streams["left"])
+    return Tokens({**tokens.streams, "left": zeros}, tokens.clock, tokens.codec)
 
 
 class _Styled:
@@ -244,33 +202,5 @@ class _Styled:
         return {**self.grammar.context(), "style": self.style}
 
 
-def describe_events(tokens: Tokens, vocab: Vocab) -> list[str]:
-    """A word for each position: the pitch, or what stands in its place."""
-    stream = vocab.symbols[0]
-    assert stream.ordinal is not None
-    first, count = stream.ordinal
-    others = ["end", "rest", "tie"] if stream.name == "pitch" else ["rest", "hold"]
-    words = others[:first] + [pitch_name(stream.base + p) for p in range(count)]
-    return [words[symbol] for symbol in tokens.streams[stream.name]]
-
-
-def midi_chances(chances: np.ndarray, stream: Stream) -> np.ndarray:
-    """(T, V) of a pitched stream -> (T, 128) of MIDI pitches."""
-    assert stream.ordinal is not None
-    first, count = stream.ordinal
-    pitches = np.zeros((len(chances), 128))
-    pitches[:, stream.base : stream.base + count] = chances[:, first : first + count]
-    return pitches
-
-
 def _styled(controls: Controls) -> Mapping[str, str]:
     return {} if controls.style is None else {"style": controls.style}
-
-
-def choices(controls: Controls, streams: Sequence[str]) -> dict[str, Choice]:
-    """How each stream is drawn: the rhythm may have its own temperature, and is free to repeat itself."""
-    pitch = 1.0 if controls.temperature is None else controls.temperature
-    rhythm = pitch if controls.rhythm_temperature is None else controls.rhythm_temperature
-    cut = Choice(top_k=controls.top_k or 0, top_p=controls.top_p or 1.0, min_p=controls.min_p or 0.0)
-    tune = replace(cut, temperature=pitch, repetition=controls.repetition or 0.0)
-    return {n: replace(cut, temperature=rhythm) if n == "duration" else tune for n in streams}

@@ -7,28 +7,26 @@ et al. 2015. README.md of this room teaches all three.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Any, ClassVar
 
-import numpy as np
 from symusic import Score
 from torch import nn
 
 from otonoha.models.base import Capabilities, Event, Model
-from otonoha.models.lstm_attention.answer import QuestionAnswer
-from otonoha.models.lstm_attention.book import BookRecipe
 from otonoha.models.lstm_attention.config import PRESETS, Config, Controls
-from otonoha.models.lstm_attention.melody import Melody
+from otonoha.models.lstm_attention.design import Design
 from otonoha.music.piece import Piece
 from otonoha.music.silence import without_silence
 from otonoha.music.voices import melody
 from otonoha.sample.job import Job
 from otonoha.sample.tasks import Explanation, Request
 from otonoha.tokens.base import Tokens
-from otonoha.tokens.notes import Notes
 from otonoha.train.objective import Objective
 from otonoha.train.settings import Settings
 
-DESIGNS: dict[str, type] = {"melody": Melody, "book": BookRecipe, "encoder_decoder": QuestionAnswer}
+DESIGNS = {"melody": "melody:Melody", "book": "book:BookRecipe", "encoder_decoder": "answer:QuestionAnswer"}
+"""Design -> module of this room and class; a model reads only its own."""
 
 
 class LSTMAttention(Model):
@@ -40,7 +38,8 @@ class LSTMAttention(Model):
 
     def __init__(self, config: Any = "small", **options: Any) -> None:
         super().__init__(config, **options)
-        self.design = DESIGNS[self.config.design](self)
+        module, _, kind = DESIGNS[self.config.design].partition(":")
+        self.design: Design = getattr(import_module(f"{__package__}.{module}"), kind)(self)
         self.capabilities = Capabilities(tasks=self.design.tasks, likelihood=True, explain=True)  # type: ignore[misc]
 
     def build(self) -> dict[str, nn.Module]:
@@ -49,11 +48,11 @@ class LSTMAttention(Model):
 
     def learn(self, pieces: Sequence[Piece], valid: Sequence[Piece]) -> None:
         """Styles, or the book's vocabularies."""
-        self.design.learn([*pieces, *valid] if self.config.design == "book" else pieces)
+        self.design.learn(pieces, valid)
 
     def arrange(self, score: Score) -> Score:
         """A melody without the bars in which it only waits."""
-        if not isinstance(self.codec, Notes):
+        if not self.codec.monophonic:
             return score
         return without_silence(melody(score), keep=self.config.max_silence)
 
@@ -72,12 +71,7 @@ class LSTMAttention(Model):
 
     def batches(self, sequences: Sequence[Tokens], settings: Settings) -> Any:
         """Windows of the design's own kind."""
-        make = getattr(self.design, "batches", None)
-        return super().batches(sequences, settings) if make is None else make(sequences, settings)
-
-    def change(self, tokens: Tokens, rng: np.random.Generator) -> Tokens:
-        """Random key, hidden hints."""
-        return self.design.change(tokens, rng)
+        return self.design.batches(sequences, settings)
 
     def objectives(self) -> list[Objective]:
         """Negative log-likelihood."""

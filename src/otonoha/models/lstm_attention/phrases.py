@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 from symusic import Score
 
-from otonoha.music.score import bar_table, marker
+from otonoha.music.markers import marker
+from otonoha.music.time import bar_table
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.notes_grammar import END, FIRST_PITCH, TIE
-from otonoha.tokens.place import OTHER_METRE
+from otonoha.tokens.place import OTHER_METRE, UNKNOWN_KEY
 
 FEWEST, MOST = 3, 40
 """Notes of a phrase: shorter and longer ones are no phrases."""
+MOST_BARS = 8
+"""Bars to a fermata, on average, where fermatas end phrases."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,34 +27,45 @@ class Pair:
 
     question: Tokens
     answer: Tokens
+    piece: str = ""
+    """The piece they come from."""
+    style: str = ""
+
+    @property
+    def kind(self) -> tuple[str, int, bool]:
+        """Style, metre and mode: what questions have in common that could stand for each other."""
+        first = {n: int(self.question.streams[n][0]) for n in ("metre", "key")}
+        return self.style, first["metre"], 12 <= first["key"] < UNKNOWN_KEY
 
     def __len__(self) -> int:
         return len(self.answer)
 
 
-def phrase_pairs(score: Score, tokens: Tokens, codec: Any) -> list[Pair]:
-    """All pairs of consecutive phrases of an encoded melody."""
+def phrase_pairs(score: Score, tokens: Tokens, codec: Any, *, piece: str = "", style: str = "") -> list[Pair]:
+    """All pairs of consecutive phrases of a score of one line, and its tokens."""
     phrases = _cut(tokens, boundaries(score))
     pairs = []
     for question, answer in pairwise(phrases):
         if _is_phrase(question) and _is_phrase(answer):
-            pairs.append(Pair(question, _closed(answer, codec)))
+            pairs.append(Pair(question, _closed(answer, codec), piece, style))
     return pairs
 
 
 def boundaries(score: Score) -> np.ndarray:
-    """Ends of phrases in quarter notes: after fermatas if there are several, else every four bars."""
+    """Ends of phrases in quarter notes: after fermatas where they part the lines of a chorale, else (a song has
+    one here and there) every four bars.
+    """
     fermatas = sorted({tick for tick, _ in marker(score, "fermata")})
-    if len(fermatas) >= 2:
-        return _ends_of_notes(score, np.array(fermatas)) / score.tpq
     bars = bar_table(score)
+    if len(fermatas) >= 2 and len(bars) <= MOST_BARS * len(fermatas):
+        return _ends_of_notes(score, np.array(fermatas)) / score.tpq
     first = 1 if bars.first_is_pickup else 0
     pickup = bars.start[first] - bars.start[0]
     return (bars.start[first + 4 :: 4] - pickup) / score.tpq
 
 
 def _ends_of_notes(score: Score, onsets: np.ndarray) -> np.ndarray:
-    """When the notes end that begin at these ticks (in the first track that has them)."""
+    """When the notes of the line end that sound at these ticks."""
     notes = score.tracks[0].notes.numpy()
     begin, end = notes["time"], notes["time"] + notes["duration"]
     at = np.searchsorted(begin, onsets, side="right") - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -13,17 +13,13 @@ from symusic import Score, Tempo
 
 from otonoha.models.lstm_attention.config import Controls
 from otonoha.music.theory import Key
+from otonoha.sample.choose import Choice
 from otonoha.tokens.base import Codec, Tokens
-from otonoha.tokens.grid import Grid
-from otonoha.tokens.grid_grammar import GridConstraints
-from otonoha.tokens.notes import Notes
-from otonoha.tokens.notes_grammar import NotesConstraints
 from otonoha.tokens.place import OTHER_METRE, UNKNOWN_KEY, bar_ticks, metre_index, metre_name
 
 BARS = 16
 """Bars to write when nobody says how many."""
 TEMPO = 100.0
-_MOST_EVENTS_A_BAR = 64
 _TONICS = {False: (0, 2, 7, 5, 10, 9, 3), True: (2, 9, 4, 7, 0, 11)}  # major, minor: up to three accidentals
 
 
@@ -83,46 +79,42 @@ def _fits(opening: Opening, controls: Controls) -> bool:
     )
 
 
-def constraints(codec: Codec, controls: Controls, opening: dict[str, Any] | None) -> Any:
+def constraints(codec: Any, controls: Controls, opening: dict[str, Any] | None) -> Any:
     """The constraints of the codec; without an opening (after a prompt) metre and pick-up stay as they are."""
     chosen = opening or {"key": controls.key, "metre": controls.metre, "pickup": controls.pickup or 0}
-    common: dict[str, Any] = {
-        "bars": controls.bars or BARS,
-        "key": chosen["key"],
-        "metre": chosen["metre"],
-        "pickup": Fraction(chosen["pickup"]).limit_denominator(96),
-        "scale_only": bool(controls.scale_only),
-    }
-    low, high = controls.low, controls.high
-    if isinstance(codec, Notes):
-        rest = None if controls.max_rest is None else Fraction(controls.max_rest).limit_denominator(96)
-        common |= {"max_rest": rest, "free_end": not controls.on_the_line}
-        return NotesConstraints(low=0 if low is None else low, high=127 if high is None else high, **common)
-    assert isinstance(codec, Grid)
-    for name in ("max_rest", "on_the_line"):
-        if getattr(controls, name) is not None:
-            raise ValueError(f"{name} has no effect on the codec grid, which has no events that end; leave it out")
-    given = (codec.low if low is None else low, codec.high if high is None else high)
-    return GridConstraints(ranges=dict.fromkeys(codec.names, given), **common)
+    return codec.constraints(
+        bars=controls.bars or BARS,
+        key=chosen["key"],
+        metre=chosen["metre"],
+        pickup=Fraction(chosen["pickup"]).limit_denominator(96),
+        scale_only=bool(controls.scale_only),
+        low=controls.low,
+        high=controls.high,
+        max_rest=controls.max_rest,
+        on_the_line=controls.on_the_line,
+    )
 
 
-def limit(codec: Codec, controls: Controls) -> int:
-    """Positions after which writing stops whatever happens."""
-    bars = (controls.bars or BARS) + 2
-    if isinstance(codec, Grid):
-        return bars * codec.steps_per_quarter * 6
-    return bars * _MOST_EVENTS_A_BAR
+def limit(codec: Any, controls: Controls) -> int:
+    """Positions after which writing stops whatever happens; what opens and closes the bars included."""
+    return codec.most_positions((controls.bars or BARS) + 2)
 
 
-def decoded(codec: Codec, tokens: Tokens, controls: Controls) -> Score:
-    """The score, at the tempo and with the instrument that were asked for."""
+def choices(controls: Controls, streams: Sequence[str]) -> dict[str, Choice]:
+    """How each stream is drawn: the rhythm may have its own temperature, and is free to repeat itself."""
+    pitch = 1.0 if controls.temperature is None else controls.temperature
+    rhythm = pitch if controls.rhythm_temperature is None else controls.rhythm_temperature
+    cut = Choice(top_k=controls.top_k or 0, top_p=controls.top_p or 1.0, min_p=controls.min_p or 0.0)
+    tune = replace(cut, temperature=pitch, repetition=controls.repetition or 0.0)
+    return {n: replace(cut, temperature=rhythm) if n == "duration" else tune for n in streams}
+
+
+def decoded(codec: Codec, controls: Controls, tokens: Tokens) -> Score:
+    """The score, at the tempo that was asked for."""
     score = codec.decode(tokens).copy()
     tempo = controls.tempo or TEMPO
     score.tempos.clear()
     score.tempos.append(Tempo(0, qpm=tempo))
-    if controls.program is not None:
-        for track in score.tracks:
-            track.program = controls.program
     return score
 
 
