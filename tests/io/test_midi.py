@@ -9,7 +9,16 @@ from symusic import KeySignature, Score, Tempo, TextMeta, TimeSignature
 
 from otonoha.io import read, write
 from otonoha.io.midi import midi_bytes, read_midi, write_midi
-from otonoha.music.score import key_map, metre_map, notes, tempo_map, track_of
+from otonoha.music.score import (
+    bar_table,
+    key_map,
+    marker,
+    metre_map,
+    notes,
+    tempo_map,
+    track_of,
+    with_marker,
+)
 
 
 def rows(track):
@@ -99,14 +108,14 @@ def test_lyrics_of_other_programs_files():
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 900), st.integers(0, 127), st.integers(1, 127)),
+    st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 900), st.integers(0, 126), st.integers(1, 127)),
              unique_by=lambda r: r[2], max_size=30),
     st.integers(1, 9600),
     st.text(st.characters(min_codepoint=32, exclude_categories=("Cs",)), max_size=20),
 )  # fmt: skip
 def test_any_notes_and_names_survive(found, tpq, name):
     score = Score(tpq)
-    score.tracks = [track_of(*np.array([*found, (0, 1, 60, 9)]).T, name=name)]
+    score.tracks = [track_of(*np.array([*found, (0, 1, 127, 9)]).T, name=name)]
     after = read_midi(midi_bytes(score))
     assert after.tpq == tpq
     assert after.tracks[0].name == name
@@ -145,3 +154,29 @@ def test_resolution_that_midi_cannot_hold(tmp_path):
     with pytest.raises(ValueError, match="MIDI holds 1 to 32767 ticks per quarter note"):
         write_midi(score, tmp_path / "x.mid")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("metre", "upbeat", "short"), [((3, 4), "1", (1, 4)), ((6, 8), "1/2", (1, 8))])
+def test_a_pickup_has_its_bar_lines_in_other_programs_too(metre, upbeat, short):
+    score = Score(480)
+    score.tracks = [track_of(np.arange(9) * 240, np.full(9, 240), np.full(9, 60))]
+    score.time_signatures = [TimeSignature(0, *metre)]
+    score = with_marker(score, "pickup", upbeat)
+    data = midi_bytes(score)
+    plain = Score.from_midi(data)
+    assert [(m.numerator, m.denominator) for m in plain.time_signatures] == [short, metre]
+    again = read_midi(data)
+    assert (metre_map(again), marker(again, "pickup")) == (metre_map(score), marker(score, "pickup"))
+    plain.markers = []  # as another program writes it
+    told = read_midi(plain.dumps_midi())
+    assert bar_table(told).first_is_pickup
+    assert bar_table(told).start.tolist() == bar_table(score).start.tolist()
+
+
+def test_a_metre_that_changes_after_two_bars_is_no_pickup():
+    score = Score(480)
+    score.tracks = [track_of(np.arange(9) * 480, np.full(9, 480), np.full(9, 60))]
+    score.time_signatures = [TimeSignature(0, 2, 4), TimeSignature(1920, 3, 4)]
+    again = read_midi(midi_bytes(score))
+    assert metre_map(again) == [(0, 2, 4), (1920, 3, 4)]
+    assert not marker(again, "pickup")

@@ -218,7 +218,7 @@ class Assembly:
                 if together:
                     irregular_until = place + together
                 elif place < len(starts) - 1 or lengths[place] > bar:
-                    wanted = _metre_of(lengths[place], self.tpq, current[1])
+                    wanted = metre_of(lengths[place], self.tpq, current[1])
             if wanted and (not metres or metres[-1][1:] != wanted):
                 metres.append((tick, *wanted))
         return metres
@@ -283,7 +283,7 @@ def _fills(lengths: list[int], place: int, bar: int) -> int:
     return 0
 
 
-def _metre_of(length: int, tpq: int, denominator: int) -> tuple[int, int] | None:
+def metre_of(length: int, tpq: int, denominator: int) -> tuple[int, int] | None:
     """The metre of a measure of `length` ticks in units of 1/denominator or finer; None: no metre fits."""
     while denominator <= 128:
         numerator, rest = divmod(length * denominator, 4 * tpq)

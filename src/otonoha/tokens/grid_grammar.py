@@ -9,18 +9,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from otonoha.music.suggest import one_of
-from otonoha.music.theory import Key
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.place import (
     QUARTER_SIZE,
     UNKNOWN_KEY,
+    Asked,
     bar_ticks,
     key_pitches,
     opening,
@@ -43,34 +42,20 @@ def tidy(column: np.ndarray, hold: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GridConstraints:
-    """What a request asks of the voices. None leaves the choice to the model, or to the prompt.
+class GridConstraints(Asked):
+    """What a request asks of the voices. Without `bars` as much is written as is `given`, else without end;
+    given voices are free of `scale_only`.
 
     `bars` full bars are written; an incomplete bar at the start, a pick-up or what is missing of the
     prompt's last bar, is written besides.
     """
 
-    bars: int | None = None
-    """Number of full bars to write, after the prompt if there is one; None: as long as `given`, else
-    endless."""
-    key: Key | str | None = None
-    """Key in force, 'F# minor' or a Key."""
-    scale_only: bool = False
-    """Only pitches of the key; in minor the raised sixth and seventh count as such. Given voices are free."""
-    metre: tuple[int, int] | str | None = None
-    """'3/4' or (3, 4); None: 4/4, or the prompt's."""
-    pickup: float | Fraction | str = 0
-    """Length of the pick-up in quarter notes."""
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
     """Voice -> lowest and highest MIDI pitch."""
     given: Mapping[str, Sequence[int]] = field(default_factory=lambda: MappingProxyType({}))
     """Voice -> its symbols from the walk's first step on, as in `Tokens.streams`: to be harmonised."""
     no_crossing: bool = False
     """No voice may sound higher than one above it."""
-
-    def __post_init__(self) -> None:
-        if self.bars is not None and self.bars < 1:
-            raise ValueError(f"bars must be at least 1, got {self.bars}")
 
 
 class GridGrammar:

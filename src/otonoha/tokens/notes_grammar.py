@@ -13,11 +13,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from otonoha.music.theory import Key
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.place import (
     QUARTER_SIZE,
     UNKNOWN_KEY,
+    Asked,
     bar_ticks,
     key_pitches,
     opening,
@@ -32,27 +32,17 @@ _END, _REST, _TIE, _NOTE = 1, 2, 4, 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class NotesConstraints:
-    """What a request asks of a melody. None leaves the choice to the model, or to the prompt.
+class NotesConstraints(Asked):
+    """What a request asks of a melody. Without `bars`, END may come at any time.
 
     `bars` full bars are written, and the melody ends on the bar line after the last of them. An incomplete
     bar at the start, a pick-up or what is missing of the prompt's last bar, is written besides.
     """
 
-    bars: int | None = None
-    """Number of full bars to write, after the prompt if there is one; None: END may come at any time."""
-    key: Key | str | None = None
-    """Key in force, 'F# minor' or a Key."""
-    scale_only: bool = False
-    """Only pitches of the key; in minor the raised sixth and seventh count as such."""
     low: int = 0
     """Lowest MIDI pitch."""
     high: int = 127
     """Highest MIDI pitch."""
-    metre: tuple[int, int] | str | None = None
-    """'3/4' or (3, 4); None: 4/4, or the prompt's."""
-    pickup: float | Fraction | str = 0
-    """Length of the pick-up in quarter notes."""
     max_rest: float | Fraction | None = None
     """Longest silence in quarter notes; 0: no rests."""
     free_end: bool = False
@@ -61,8 +51,7 @@ class NotesConstraints:
     """END is forbidden before so many full bars; only where `bars` is None."""
 
     def __post_init__(self) -> None:
-        if self.bars is not None and self.bars < 1:
-            raise ValueError(f"bars must be at least 1, got {self.bars}")
+        super().__post_init__()
         if self.bars is not None and self.no_end_before:
             raise ValueError("no_end_before has no effect beside bars; give one of them")
         if not 0 <= self.low <= self.high <= 127:

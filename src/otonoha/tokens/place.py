@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
 
 import numpy as np
 from symusic import KeySignature, Score, Tempo, TextMeta, TimeSignature
@@ -93,12 +93,24 @@ def transpose_keys(keys: np.ndarray, semitones: int) -> np.ndarray:
     return np.where(keys < UNKNOWN_KEY, moved, keys)
 
 
-class Asked(Protocol):
-    """What constraints say of the place where writing begins."""
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a request may ask of any codec of notes. None leaves the choice to the model, or to the prompt."""
 
-    key: Key | str | None
-    metre: tuple[int, int] | str | None
-    pickup: float | Fraction | str
+    bars: int | None = None
+    """Number of full bars to write, after the prompt if there is one."""
+    key: Key | str | None = None
+    """Key in force, 'F# minor' or a Key."""
+    scale_only: bool = False
+    """Only pitches of the key; in minor the raised sixth and seventh count as such."""
+    metre: tuple[int, int] | str | None = None
+    """'3/4' or (3, 4); None: 4/4, or the prompt's."""
+    pickup: float | Fraction | str = 0
+    """Length of the pick-up in quarter notes."""
+
+    def __post_init__(self) -> None:
+        if self.bars is not None and self.bars < 1:
+            raise ValueError(f"bars must be at least 1, got {self.bars}")
 
 
 def opening(asked: Asked, resolution: int) -> tuple[int, int, int, int]:
