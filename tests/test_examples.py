@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import tune
 
 import otonoha as oto
+from helpers import tune
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -209,7 +209,7 @@ class QuestionAnswer(Design):
             [codec.grammar(constraints(codec, controls, None), question) for _ in range(n)],
             job,
             limit=limit(codec, controls),
-            decode=partial(decoded, codec, controls),
+            decode=partial(decoded, codec, controls, request.task.prompt),
             prompt=question,
         )
 

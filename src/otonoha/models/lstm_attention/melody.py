@@ -152,7 +152,9 @@ class Melody(Design):
             grammars,
             job,
             limit=limit(self.model.codec, request.controls),
-            decode=partial(decoded, self.model.codec, request.controls),
+            decode=partial(
+                decoded, self.model.codec, request.controls, getattr(request.task, "prompt", None)
+            ),
             prompt=given,
         )
 

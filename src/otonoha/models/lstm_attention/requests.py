@@ -9,10 +9,13 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from symusic import Score, Tempo
+from symusic import Score, Tempo, TextMeta
 
 from otonoha.models.lstm_attention.config import Controls
+from otonoha.music.markers import marker
 from otonoha.music.theory import Key
+from otonoha.music.time import tempo_map
+from otonoha.music.voices import melody
 from otonoha.sample.choose import Choice
 from otonoha.tokens.base import Codec, Tokens
 from otonoha.tokens.place import OTHER_METRE, UNKNOWN_KEY, bar_ticks, metre_index, metre_name
@@ -109,13 +112,30 @@ def choices(controls: Controls, streams: Sequence[str]) -> dict[str, Choice]:
     return {n: replace(cut, temperature=rhythm) if n == "duration" else tune for n in streams}
 
 
-def decoded(codec: Codec, controls: Controls, tokens: Tokens) -> Score:
-    """The score, at the tempo that was asked for."""
+def decoded(codec: Codec, controls: Controls, prompt: Score | None, tokens: Tokens) -> Score:
+    """The score, at the tempo and with the instrument that were asked for, else with those of the prompt."""
     score = codec.decode(tokens).copy()
-    tempo = controls.tempo or TEMPO
-    score.tempos.clear()
-    score.tempos.append(Tempo(0, qpm=tempo))
+    tempos = (
+        []
+        if prompt is None or controls.tempo
+        else [(t * score.tpq // prompt.tpq, q) for t, q in tempo_map(prompt)]
+    )
+    score.tempos = [Tempo(t, qpm=q) for t, q in tempos or [(0, controls.tempo or TEMPO)]]
+    if prompt is not None and len(score.tracks) == 1:
+        _dress(score, melody(prompt))
+    for track in score.tracks:
+        track.program = track.program if controls.program is None else controls.program
     return score
+
+
+def _dress(score: Score, given: Score) -> None:
+    """Give a continuation the name, instrument, words and titles of the melody that it continues."""
+    track, source = score.tracks[0], given.tracks[0]
+    track.name, track.program = source.name or track.name, source.program
+    track.lyrics = [TextMeta(t.time * score.tpq // given.tpq, t.text) for t in source.lyrics]
+    for name in ("title", "composer"):
+        for tick, value in marker(given, name):
+            score.markers.append(TextMeta(tick, f"{name}:{value}"))
 
 
 def check(controls: Controls) -> None:
