@@ -16,13 +16,14 @@ def main() -> None:
     model = oto.load("melody")
     take = model.sample(seed=SEED)
     oto.plot.save(oto.plot.roll(take, title=f"otonoha compose --seed {SEED}"), PICTURES / "melody.png")
-    short = model.sample(bars=4, key="G major", metre="3/4", pickup=0, seed=SEED)
+    short = model.sample(bars=8, key="G major", metre="3/4", pickup=0, style="lied", seed=2)
     seen = model.explain(short.music)
     oto.plot.save(oto.plot.attention(seen.attention, seen.events, seen.attended), PICTURES / "attention.png")
     figure = oto.plot.probabilities(seen.pitches.T, labels=seen.events)
     oto.plot.save(figure, PICTURES / "probabilities.png")
-    question = model.sample(bars=4, key="D major", metre="4/4", pickup=0, seed=SEED).music
-    answer = oto.load("answer").sample(oto.Answer, prompt=question, seed=SEED)
+    asked = {"bars": 4, "key": "D major", "metre": "4/4", "pickup": 0, "style": "lied"}
+    question = model.sample(**asked, seed=4).music
+    answer = oto.load("answer").sample(oto.Answer, prompt=question, seed=4)
     oto.plot.save(oto.plot.roll(answer, title="question and answer"), PICTURES / "answer.png")
     oto.plot.save(oto.plot.spectrogram(oto.render(take)), PICTURES / "spectrogram.png")
 

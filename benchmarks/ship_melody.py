@@ -56,7 +56,7 @@ def main(name: str) -> None:
     model.defaults = (
         {"bars": 16, "temperature": 0.95, "min_p": 0.03, "repetition": 0.15, "max_rest": 2}
         if name == "melody"
-        else {"temperature": 0.8}
+        else {"temperature": 0.7, "min_p": 0.05, "repetition": 0.1, "max_rest": 1}
     )
     model.save(run)
     folder = model.save(SHIPPED / name, half=True)
