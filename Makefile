@@ -19,11 +19,11 @@ ifneq ($(wildcard ../shared/data),)
 export OTONOHA_DATA ?= ../shared/data
 endif
 
-.PHONY: help song install test check unit test-slow test-e2e bench clean
+.PHONY: help song install test check unit test-slow test-e2e bench tables clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
 
 song: install ## compose a new piece: MIDI, sound and picture in songs/
 	@$(BIN)/otonoha compose
@@ -47,10 +47,13 @@ test-slow: $(STAMP_TEST) ## the long tests
 test-e2e: $(STAMP_TEST) ## whole stories: fresh clone, browser
 	$(BIN)/python -m pytest -m e2e
 
-bench: bench-startup bench-render_speed bench-tokenize_speed bench-resume bench-lstm bench-jsb16 ## all tables (hours; each is bench-<table>)
+bench: bench-startup bench-render_speed bench-tokenize_speed bench-resume bench-lstm bench-duration bench-jsb16 tables ## all tables (hours; each is bench-<table>)
 
 bench-%: $(VENV)/.installed-bench ## one table of benchmarks/
 	$(BIN)/python benchmarks/$*.py
+
+tables: $(STAMP_TEST) ## put the measured tables into the documents
+	$(BIN)/python benchmarks/render_docs.py
 
 clean: ## remove what make has made (not songs/ and runs/)
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
