@@ -10,13 +10,13 @@ STAMP := $(VENV)/.installed
 STAMP_TEST := $(VENV)/.installed-test
 
 # Everything that is written stays inside this folder.
-export OTONOHA_CACHE ?= .cache/otonoha
-export MPLCONFIGDIR ?= .cache/matplotlib
-export PIP_CACHE_DIR ?= .cache/pip
+export OTONOHA_CACHE ?= $(CURDIR)/.cache/otonoha
+export MPLCONFIGDIR ?= $(CURDIR)/.cache/matplotlib
+export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
 # Data for development may lie beside the project (see docs/data.md).
 ifneq ($(wildcard ../shared/data),)
-export OTONOHA_DATA ?= ../shared/data
+export OTONOHA_DATA ?= $(CURDIR)/../shared/data
 endif
 
 .PHONY: help song install test check unit test-slow test-e2e bench tables clean

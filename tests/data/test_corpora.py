@@ -153,7 +153,7 @@ def few_scores(data_folder, tmp_path, monkeypatch):
         home.mkdir()
         lines = (data_folder / folder / "scores.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
         (home / "scores.tsv").write_text("".join(lines[: count + 1]), encoding="utf-8")
-        (home / "mxl").symlink_to(data_folder / folder / "mxl")
+        (home / "mxl").symlink_to((data_folder / folder / "mxl").resolve())
     monkeypatch.setenv("OTONOHA_DATA", str(tmp_path))
     return tmp_path
 
