@@ -1,6 +1,6 @@
 """Table `jsb16`: exact nats per note of the JSB chorales, chronological, soprano-alto-tenor-bass per 16th.
 
-    python benchmarks/jsb16.py
+    python benchmarks/jsb16.py [row …]
 
 Data: Jsb16thSeparated (229 / 76 / 77 pieces; through OTONOHA_DATA), 47 classes (pitches 36-81 and rest), mean over
 all notes, rests and first frames included. Trained on the 229 pieces only, transposed within the range;
@@ -11,6 +11,7 @@ the test pieces whose soprano shares half or more of its runs of ten intervals w
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from statistics import mean, stdev
@@ -48,9 +49,13 @@ SETTINGS = {
 OPTIONS = {"hints": ("beat", "quarter"), "dropout": 0.35}
 
 
+def _folder(row: str, seed: int) -> Path:
+    return RUNS / f"{row.replace(' ', '_')}-{seed}"
+
+
 def train(row: str, seed: int) -> dict[str, float]:
     """One run, or its result if it was made before."""
-    folder = RUNS / f"{row.replace(' ', '_')}-{seed}"
+    folder = _folder(row, seed)
     done = folder / "result.json"
     if done.exists():
         return json.loads(done.read_text())
@@ -70,7 +75,7 @@ def train(row: str, seed: int) -> dict[str, float]:
 
 def on_new_tunes(row: str, seed: int, new: np.ndarray) -> float:
     """Nats per note of a finished model on the test pieces whose tune it has not met."""
-    model = LSTMAttention.load(RUNS / f"{row.replace(' ', '_')}-{seed}")
+    model = LSTMAttention.load(_folder(row, seed))
     test = corpus("jsb-chorales").test
     return model.likelihood([piece for piece, fresh in zip(test, new, strict=True) if fresh])["loss"]
 
@@ -93,8 +98,8 @@ def _tune(piece: np.ndarray) -> np.ndarray:
     return intervals(soprano[np.append(True, soprano[1:] != soprano[:-1])])
 
 
-def main() -> None:
-    """All rows."""
+def main(rows: list[str]) -> None:
+    """Train what is asked for and write the table of all that is finished."""
     torch.set_num_threads(1)
     arrays = jsb_arrays()
     new = new_tunes(arrays)
@@ -106,6 +111,9 @@ def main() -> None:
     counted["test, new tunes"] = jsb_backoff(arrays["train"], arrays["valid"], fresh)["test"]
     table = [{"name": "count back-off", **{k: round(v, 4) for k, v in counted.items()}, "CPU-seconds": spent}]
     for row in ROWS:
+        finished = all((_folder(row, seed) / "result.json").exists() for seed in SEEDS)
+        if rows and row not in rows and not finished:
+            continue
         results = [train(row, seed) for seed in SEEDS]
         print(row, results, flush=True)
         table.append(
@@ -124,4 +132,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
