@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from helpers import chorale, pieces, tune
+from helpers import chorale, track_alone, pieces, tune
 from otonoha.models.registry import EXAMPLES, FAMILIES, family
 from otonoha.sample.tasks import Answer
 
@@ -30,6 +30,8 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     make: Callable = tune
     asked: dict[str, Any] = field(default_factory=lambda: {"bars": 3})
+    overfit: dict[str, Any] = field(default_factory=dict)
+    """Options for seeing a loss fall: of two adversaries one has to stand still."""
 
     def model(self, **options):
         return family(self.family)(self.preset, **{**self.options, **options})
@@ -46,7 +48,29 @@ class Case:
         return model.sample(**{**self.asked, **options})
 
 
+CRITIC_ALONE = {"critic_steps": 10_000, "adversary": "r1"}
+
+
+def voices(preset: str = "tiny", given: str = "", **options: Any) -> Case:
+    """A MuseGAN of four voices; `given` is the one it accompanies."""
+    asked = {"prompt": track_alone(chorale(70), given)} if given else {}
+    return Case(
+        "musegan",
+        preset,
+        {"bars": 2, "given": given, **options},
+        chorale,
+        {"bars": 3, **asked},
+        {} if preset == "lines_tiny" else CRITIC_ALONE,
+    )
+
+
 CASES = {f"{name}/tiny": Case(name) for name in [*FAMILIES, *EXAMPLES]}
+CASES |= {
+    "musegan/tiny": voices(),
+    "musegan/lines": voices("lines_tiny"),
+    "musegan/given": voices(given="soprano"),
+    "musegan/lines_given": voices("lines_tiny", given="bass"),
+}
 CASES |= {
     "lstm_attention/no_attention": Case("lstm_attention", options={"heads": 0}),
     "lstm_attention/mixture": Case(

@@ -46,6 +46,13 @@ def chorale(seed: int, *, bars: int = 4, key: str = "G") -> Score:
     return score
 
 
+def track_alone(score: Score, name: str) -> Score:
+    """The score with one of its tracks only."""
+    alone = score.copy()
+    alone.tracks = [t for t in score.tracks if t.name == name]
+    return alone
+
+
 def frame(metre, key: str, pickup: int) -> Score:
     """An empty score with metre, key and pick-up."""
     score = Score(TPQ)

@@ -93,7 +93,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-@pytest.mark.parametrize("name", ["lstm_attention/tiny", "_template/tiny"])
+@pytest.mark.parametrize("name", ["lstm_attention/tiny", "_template/tiny", "musegan/tiny"])
 def test_damaged_models_are_one_clear_line(name, what, tmp_path):
     harm, message = DAMAGE[what]
     folder = fitted(name).save(tmp_path / "model")

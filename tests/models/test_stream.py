@@ -13,7 +13,14 @@ MODELS: dict[str, object] = {}
 
 
 @pytest.fixture(
-    params=["lstm_attention/tiny", "_template/tiny", "lstm_attention/book", "lstm_attention/encoder_decoder"]
+    params=[
+        "lstm_attention/tiny",
+        "_template/tiny",
+        "lstm_attention/book",
+        "lstm_attention/encoder_decoder",
+        "musegan/tiny",
+        "musegan/lines_given",
+    ]
 )
 def case(request):
     if request.param not in MODELS:
@@ -40,7 +47,7 @@ def test_interrupted_anywhere_it_resumes_to_the_same_music(case, tmp_path):
         for _ in range(cut):
             next(stream)
         stream.close()
-        if cut:
+        if cut and made.family != "musegan":  # it writes a whole piece at once: there is nothing to keep
             with np.load(folder / "tokens.npz") as data:
                 assert len(data["drawn"]) == cut
         again = made.sample(model, seed=4, n=2, job=folder)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from otonoha.cli.flags import Flag, Values, first_word, flags_of
+from otonoha.cli.flags import Flag, Values, first_word, flags_of, merged, word
 from otonoha.models.pretrained import find
 from otonoha.models.registry import FAMILIES, settings_of
 from otonoha.music.suggest import one_of
@@ -30,28 +30,45 @@ def described(model: str | Path) -> dict[str, Any]:
     raise ValueError(f"{folder / 'config.json'} does not describe a model")
 
 
-def all_controls() -> list[Flag]:
-    """The controls of all families: which flags take a value is known before the model is."""
-    return [flag for name in FAMILIES for flag in flags_of(settings_of(name)[1])]
-
-
-def control_flags(model: str | None, own: Sequence[Flag]) -> list[Flag]:
-    """The verb's own flags, then the controls of the model with the checkpoint's defaults in their help."""
-    family = next(iter(FAMILIES))
-    defaults: dict[str, Any] = {}
-    if model is not None:
+def control_flags(model: str | None, own: Sequence[Flag], argv: Sequence[str] = ()) -> list[Flag]:
+    """The verb's own flags, then the controls of the model with the checkpoint's defaults in their help; those of
+    all families as long as no model is named. Refuses controls in `argv` that only other families have.
+    """
+    if model is None:
+        flags = [*own, *_of_any_family()]
+    else:
         config = described(model)
-        family, defaults = config["family"], config.get("controls") or {}
-    controls = flags_of(settings_of(family)[1], shown=defaults)
-    clash = {f.name for f in own} & {f.name for f in controls}
-    if clash:
-        raise RuntimeError(f"controls of {family} are named like options of the command: {sorted(clash)}")
-    return [*own, *controls]
+        flags = [*own, *_of_model(config)]
+        _refuse_foreign(argv, flags, model, config["family"])
+    names = [f.name for f in flags]
+    if len(set(names)) < len(names):
+        clash = {n for n in names if names.count(n) > 1}
+        raise RuntimeError(f"controls are named like options of the command: {sorted(clash)}")
+    return flags
+
+
+def _of_model(config: dict[str, Any]) -> list[Flag]:
+    return flags_of(settings_of(config["family"])[1], shown=config.get("controls") or {})
+
+
+def _of_any_family() -> list[Flag]:
+    return merged({family: flags_of(settings_of(family)[1], shown={}) for family in FAMILIES})
+
+
+def _refuse_foreign(argv: Sequence[str], flags: Sequence[Flag], model: str, family: str) -> None:
+    """Say whose control it is that this model lacks."""
+    foreign = {f.name for f in _of_any_family()} - {f.name for f in flags}
+    for token in (t for t in argv if t.startswith("--")):
+        name = token[2:].partition("=")[0].replace("-", "_").removeprefix("no_")
+        if name in foreign:
+            raise ValueError(
+                f"{word(name)} has no effect: {model} is a {family} model, and it is no control of these"
+            )
 
 
 def model_word(argv: Sequence[str], own: Sequence[Flag]) -> str | None:
     """The model that a command line names, found before its flags are known."""
-    flags = [*own, *all_controls()]
+    flags = [*own, *_of_any_family()]
     switches = {f.word for f in flags if f.kind is bool} | {
         "--no-" + f.name.replace("_", "-") for f in flags if f.pair
     }

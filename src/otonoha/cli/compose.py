@@ -40,7 +40,7 @@ def run(argv: Sequence[str]) -> None:
     """Compose, write the files, say where they are."""
     own = flags_of(Options)
     model = asked.model_word(argv, own)
-    flags = asked.control_flags(model or _default(argv), own)
+    flags = asked.control_flags(model or _default(argv), own, argv)
     values = parse("compose", ABOUT, flags, argv)
     _check(values)
     seed, output = asked.seed_of(values), Output(values.json)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from otonoha.cli import asked
+from otonoha.cli.band import compared, expressed, is_band, voices
 from otonoha.cli.data import terms
 from otonoha.cli.fit import name_and_part
 from otonoha.cli.flags import Positional, Values, flags_of, parse
@@ -38,6 +39,9 @@ class Options:
     """Real pieces to compare the generated ones with; those of --data when unset."""
     train: str | None = None
     """What the model learnt from (its train split), for the novelty report; what its card says when unset."""
+    fold: Literal["pitch-class", "musegan-legacy"] | None = None
+    """How pitches become pitch classes in UPC and TD (models of several tracks): correctly, or as in the published
+    tables; pitch-class when unset."""
     json: bool = False
     """Print one JSON object."""
 
@@ -55,7 +59,9 @@ def run(argv: Sequence[str]) -> None:
 
     model = load(values.model)
     result: dict[str, Any] = {"model": values.model, "data": named, "pieces": len(pieces)}
-    result["likelihood"] = _likelihood(model, pieces, named, output)
+    _check_model(values, model)
+    if model.capabilities.likelihood:
+        result["likelihood"] = _likelihood(model, pieces, named, output)
     if values.n:
         result |= _generated(model, *(against or (pieces, named)), values, output)
     output.finish(result)
@@ -69,6 +75,19 @@ def _check(values: Values) -> None:
             raise ValueError(f"--{option} has no effect with --n 0: nothing is generated")
     if values.seed < 0:
         raise ValueError(f"--seed must be 0 or more, got {values.seed}")
+
+
+def _check_model(values: Values, model: Any) -> None:
+    """Options that have no effect on this model."""
+    if values.fold is not None and not (is_band(model) and values.n):
+        why = (
+            "nothing is generated"
+            if is_band(model)
+            else f"{values.model} does not write rolls of several tracks"
+        )
+        raise ValueError(f"--fold has no effect: {why}")
+    if not values.n and not model.capabilities.likelihood:
+        raise ValueError(f"nothing to measure: {values.model} has no likelihood, and --n is 0")
 
 
 def pieces_of(spec: str, part: str, split: Sequence[str], output: Output) -> tuple[list[Any], str]:
@@ -122,46 +141,79 @@ def _likelihood(model: Any, pieces: list[Any], named: str, output: Output) -> di
 
 def _generated(model: Any, real: list[Any], named: str, values: Values, output: Output) -> dict[str, Any]:
     """Metrics of generated pieces beside the real ones, and the novelty report."""
-    from otonoha.metrics.compare import report, text_table
-    from otonoha.sample.tasks import Compose
-
-    if Compose not in model.capabilities.tasks:
-        output.note("no generated pieces: the model needs a prompt (--n 0 leaves this out)")
+    scores = _takes(model, real, values, output)
+    if not scores:
         return {}
-    output.progress(0, 1, f"generating {values.n} pieces")
-    turned = {} if values.bars is None else {"bars": values.bars}
-    scores = [take.music for take in model.sample(Compose(), seed=values.seed, n=values.n, **turned)]
-    output.progress(0, 1, "comparing")
-    rows = report(scores, [piece.score() for piece in real])
-    output.say()
-    output.say(bold(f"{count(values.n, 'generated piece')} beside {len(real)} of {named}"))
-    output.say(text_table(rows))
-    return {"comparison": rows, **_novelty(model, scores, real, values, output)}
-
-
-def _novelty(
-    model: Any, scores: list[Any], real: list[Any], values: Values, output: Output
-) -> dict[str, Any]:
-    """What the generated pieces share with what the model learnt from, and what other real pieces share with it."""
-    from otonoha.metrics.novelty import Memory, longest_match_distribution, novelty_report
-
+    originals = [piece.score() for piece in real]
     specs = learnt_from(model, values)
+    learnt = [p for spec in specs for p in pieces_of(spec, "train", specs, output)[0]]
+    output.progress(0, 1, "comparing")
+    if is_band(model):
+        fold = values.fold or "pitch-class"
+        known = [piece.score() for piece in learnt]
+        found = compared(model, scores, originals, known, named=named, fold=fold, output=output)
+    else:
+        found = _compared(scores, originals, named, output)
     if not specs:
         output.note(
             "no novelty report: the card names no corpus; say what the model learnt from with --train"
         )
-        return {}
-    learnt = [p for spec in specs for p in pieces_of(spec, "train", specs, output)[0]]
+        return found
+    return {**found, **_novelty(model, scores, real, learnt, specs, output)}
+
+
+def _takes(model: Any, real: list[Any], values: Values, output: Output) -> list[Any]:
+    """Generated pieces: from nothing or, of models that accompany, around the given track of real pieces."""
+    from otonoha.sample.tasks import Accompany, Compose
+
+    output.progress(0, 1, f"generating {values.n} pieces")
+    turned = {} if values.bars is None else {"bars": values.bars}
+    if Compose in model.capabilities.tasks:
+        return [take.music for take in model.sample(Compose(), seed=values.seed, n=values.n, **turned)]
+    if Accompany not in model.capabilities.tasks:
+        output.note("no generated pieces: the model needs a prompt (--n 0 leaves this out)")
+        return []
+    given = expressed(model, (piece.score() for piece in real), values.n)
+    return [model.sample(Accompany(s), seed=values.seed + i, **turned).music for i, s in enumerate(given)]
+
+
+def _compared(scores: list[Any], real: list[Any], named: str, output: Output) -> dict[str, Any]:
+    """Melodies beside melodies."""
+    from otonoha.metrics.compare import report, text_table
+
+    rows = report(scores, real)
+    output.say()
+    output.say(bold(f"{count(len(scores), 'generated piece')} beside {len(real)} of {named}"))
+    output.say(text_table(rows))
+    return {"comparison": rows}
+
+
+def _novelty(
+    model: Any, scores: list[Any], real: list[Any], learnt: list[Any], specs: list[str], output: Output
+) -> dict[str, Any]:
+    """What the generated pieces share with what the model learnt from, and what other real pieces share with it:
+    their melodies or, of models of several tracks, every pitched track by itself (of chords the top notes).
+    """
+    from otonoha.metrics.novelty import Memory, longest_match_distribution, novelty_report
+
+    def lines(named: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        return named if model.codec.monophonic else voices(named)
+
+    def looked_up(named: list[tuple[str, Any]]) -> list[dict[str, object]]:
+        found = lines(named)
+        return novelty_report([score for _, score in found], memory, names=[name for name, _ in found])
+
     output.progress(0, 1, "looking for copies")
-    memory = Memory((piece.id, piece.score()) for piece in learnt)
-    rows = novelty_report(scores, memory)
+    memory = Memory(lines([(piece.id, piece.score()) for piece in learnt]))
+    rows = looked_up([(str(i), score) for i, score in enumerate(scores)])
     spread = longest_match_distribution(rows)
     known = {piece.id for piece in learnt}
-    others = [piece.score() for piece in real if piece.id not in known]
-    usual = longest_match_distribution(novelty_report(others, memory)) if others else None
+    others = [(piece.id, piece.score()) for piece in real if piece.id not in known]
+    usual = longest_match_distribution(looked_up(others)) if others else None
+    what = "passages" if model.codec.monophonic else "passages of single tracks"
     output.say()
     output.say(
-        bold(f"longest passages that occur in {', '.join(specs)}") + f"  ({count(len(learnt), 'piece')})"
+        bold(f"longest {what} that occur in {', '.join(specs)}") + f"  ({count(len(learnt), 'piece')})"
     )
     shown = [
         (f"piece {r['name']}", r["longest_match"], f"of {r['notes']} notes as in {r['piece'] or 'none'}")

@@ -1,4 +1,6 @@
-"""`otonoha explain`: what a model attends to and expects along a piece, as pictures and as a page that plays."""
+"""`otonoha explain`: what a model attends to and expects along a piece, as pictures and as a page that plays; or how
+the critic of a model judges each bar.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,19 @@ from typing import Any
 import numpy as np
 
 from otonoha.cli import asked
-from otonoha.cli.flags import Positional, flags_of, parse
-from otonoha.cli.output import Output
+from otonoha.cli.flags import Positional, Values, flags_of, parse
+from otonoha.cli.output import Output, bold, count, table
 
-ABOUT = "Show what a model attends to and expects along a piece: two pictures and a page that plays along."
-ENDINGS = {"attention": "-attention.png", "probabilities": "-probabilities.png", "page": "-explained.html"}
+ABOUT = """Show what a model attends to and expects along a piece (two pictures and a page that plays along), or, for
+models with a critic, how real each bar sounds to it."""
+ENDINGS = {
+    "attention": "-attention.png",
+    "probabilities": "-probabilities.png",
+    "page": "-explained.html",
+    "conductor": "-conductor.png",
+}
+MOST_BARS = 64
+"""Bars that are printed; the picture and --json have all."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +34,7 @@ class Options:
     model: Positional[str]
     """A model folder, or a model that comes with the package."""
     file: Positional[str]
-    """A melody: a take of the model, or anything of yours."""
+    """A score: a take of the model, or anything of yours."""
     out: str = "explained"
     """Folder for the pictures and the page."""
     head: int | None = None
@@ -39,15 +49,30 @@ def run(argv: Sequence[str]) -> None:
     output, source = Output(values.json), Path(values.file).expanduser()
     score = asked.score_from(values.file)
     from otonoha.models.pretrained import load
+    from otonoha.sample.tasks import Critique
 
     model = load(values.model)
     told = model.explain(score)
-    if not len(told.attention) and values.head is not None:
+    judged = isinstance(told, Critique)
+    if values.head is not None and (judged or not len(told.attention)):
         raise ValueError(f"--head has no effect: {values.model} has no attention")
     folder = Path(values.out).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     base = asked.free_stem(folder, source.stem, ENDINGS.values())
     title = f"{source.name}, read by {Path(values.model).name}"
+    if judged:
+        _critique(model, told, base, title, output)
+    else:
+        _explanation(values, model, told, score, base, title, output)
+
+
+# -- attention and probabilities -----------------------------------------------------------------------
+
+
+def _explanation(
+    values: Values, model: Any, told: Any, score: Any, base: Path, title: str, output: Output
+) -> None:
+    """The pictures, the page, and what they are."""
     files = {}
     if len(told.attention):
         files["attention"] = _attention(told, base, title, values.head)
@@ -129,3 +154,47 @@ def question_clock(told: Any, encoded: Any) -> np.ndarray:
     """The quarter notes of the attended events: those right before the answer in the whole melody."""
     first = int(np.searchsorted(encoded.clock, told.tokens.clock[0]))
     return encoded.clock[first - len(told.attended) : first]
+
+
+# -- the critic ----------------------------------------------------------------------------------------
+
+
+def _critique(model: Any, told: Any, base: Path, title: str, output: Output) -> None:
+    """The score of each bar in words and as a picture, beside those of real phrases."""
+    from otonoha.music.score import bar_table
+    from otonoha.plots import canvas
+    from otonoha.plots.conductor import conductor, ranks, usual
+
+    share, band = ranks(told.scores, told.real), usual(told.real)
+    music = told.music
+    if len(bar_table(music)) != len(told.scores):  # the codec has cut it into other bars
+        music = model.codec.decode(told.tokens)
+    drawn = conductor(music, told.scores, told.real, title=title)
+    picture = canvas.save(drawn, Path(f"{base}{ENDINGS['conductor']}"))
+    output.say(bold(title) + "  (higher: more like real music)")
+    rows = [_judged(*bar, band) for bar in zip(told.bars, told.scores, share, strict=True)]
+    output.say(table(rows[:MOST_BARS]))
+    if len(rows) > MOST_BARS:
+        output.say(f"  … and {count(len(rows) - MOST_BARS, 'bar')} more")
+    if band is not None:
+        low, middle, high = band
+        output.say(f"  real phrases: {middle:.3g} in the middle, nine tenths of them {low:.3g} … {high:.3g}")
+    output.say(f"{asked.shown_path(picture)}  (the critic's score of every bar above its notes)")
+    bars = [
+        {"bar": name, "score": float(score), "above_real": float(place)}
+        for name, score, place in zip(told.bars, told.scores, share)
+    ]
+    real = None if band is None else dict(zip(("low", "middle", "high"), band))
+    output.finish({"files": {"conductor": picture}, "bars": bars, "real": real})
+
+
+def _judged(
+    name: str, score: float, share: float, band: tuple[float, float, float] | None
+) -> tuple[str, ...]:
+    """One bar in words."""
+    if not np.isfinite(score):
+        return name, "not judged", ""
+    if band is None or not np.isfinite(share):
+        return name, f"{score:+.3g}", ""
+    mark = "  ← less than real music" if score < band[0] else ""
+    return name, f"{score:+.3g}", f"higher than {share:.0%} of real phrases{mark}"

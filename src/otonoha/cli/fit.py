@@ -13,7 +13,7 @@ from typing import Any
 
 from otonoha.cli import asked
 from otonoha.cli.data import report_lines, terms
-from otonoha.cli.flags import Flag, Positional, Values, command, first_word, flags_of, parse
+from otonoha.cli.flags import Flag, Positional, Values, command, first_word, flags_of, merged, parse
 from otonoha.cli.output import Output, count
 from otonoha.models.registry import FAMILIES, settings_of
 from otonoha.music.suggest import one_of
@@ -74,7 +74,7 @@ def chief() -> bool:
 
 def _model_flags(argv: Sequence[str], own: Sequence[Flag]) -> list[Flag]:
     """Config and training settings of the family, with the values of the preset in their help."""
-    every = [f for name in FAMILIES for f in _config_flags(name, None)]
+    every = merged({name: _config_flags(name, None) for name in FAMILIES})
     switches = {f.word for f in [*own, *every] if f.kind is bool}
     switches |= {"--no-" + f.word[2:] for f in every if f.pair}
     named = first_word(argv, switches) or ""
@@ -96,9 +96,10 @@ def _config_flags(family: str, preset: str | None) -> list[Flag]:
     kind, _, presets = settings_of(family)
     config = presets.get(preset)
     shown = {} if config is None else {f.name: getattr(config, f.name) for f in fields(kind)}
+    trained_names = [f.name for f in fields(Settings)]
     trained = {} if config is None else {f.name: getattr(config.train, f.name) for f in fields(Settings)}
     return [
-        *flags_of(kind, skip=("train", "openings", "styles"), shown=shown),
+        *flags_of(kind, skip=("train", "openings", "styles", *trained_names), shown=shown),
         *flags_of(Settings, shown=trained),
     ]
 

@@ -24,7 +24,7 @@ from tyro.conf import Positional
 from otonoha.music.suggest import one_of
 from otonoha.sample.controls import field_docs
 
-__all__ = ["Flag", "Positional", "Values", "command", "flags_of", "parse", "word"]
+__all__ = ["Flag", "Positional", "Values", "command", "flags_of", "merged", "parse", "word"]
 
 Values = types.SimpleNamespace
 _HELP = {"-h", "--help"}
@@ -80,6 +80,23 @@ def flags_of(cls: type, *, skip: Iterable[str] = (), shown: Mapping[str, Any] | 
         default = None if missing or shown is not None else field.default
         flags.append(Flag(field.name, kind, text, default, missing, positional, choices=choices))
     return flags
+
+
+def merged(by_family: Mapping[str, Sequence[Flag]]) -> list[Flag]:
+    """Every flag of several families once, as the first one has it, with the choices of all; what only some have
+    names them in its help.
+    """
+    homes: dict[str, dict[str, Flag]] = {}
+    for family, flags in by_family.items():
+        for flag in flags:
+            homes.setdefault(flag.name, {})[family] = flag
+    result = []
+    for of in homes.values():
+        flag = next(iter(of.values()))
+        said = f"{flag.help} ({', '.join(of)})" if len(of) < len(by_family) else flag.help
+        choices = tuple(dict.fromkeys(c for one in of.values() for c in one.choices))
+        result.append(dataclasses.replace(flag, help=said, choices=choices))
+    return result
 
 
 def _kind(hint: Any) -> tuple[type | None, tuple[str, ...], bool]:

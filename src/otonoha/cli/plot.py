@@ -1,4 +1,4 @@
-"""`otonoha plot`: a piano-roll, a spectrogram, or the learning curves of a run."""
+"""`otonoha plot`: a piano-roll, the grid of a band, a spectrogram, or the learning curves of a run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from otonoha.cli.flags import Positional, Values, flags_of, parse
 from otonoha.cli.output import Output
 from otonoha.music.suggest import one_of
 
-ABOUT = (
-    "Draw a picture of a file: a piano-roll (scores), a spectrogram (sound), learning curves (run folders)."
-)
+ABOUT = """Draw a picture of a file: a piano-roll or a grid of tracks and bars (scores), a spectrogram (sound),
+learning curves (run folders)."""
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -22,12 +21,16 @@ PICTURES = (".png", ".svg", ".pdf")
 class Options:
     """Options of plot."""
 
-    kind: Positional[Literal["roll", "spectrogram", "loss"]]
+    kind: Positional[Literal["roll", "grid", "spectrogram", "loss"]]
     """What to draw."""
     file: Positional[str]
-    """A score for roll, sound for spectrogram, a run folder or its log.jsonl for loss."""
+    """A score for roll and grid, sound for spectrogram, a run folder or its log.jsonl for loss."""
     out: str | None = None
     """A .png, .svg or .pdf file, or a folder; a .png beside the file when unset."""
+    bars: str | None = None
+    """Bars of the grid, such as 1-8 (grid only); all when unset."""
+    columns: int | None = None
+    """Bars side by side in the grid (grid only); 8 when unset."""
     figure: str | None = None
     """Which figure of the log to draw (loss only); loss when unset."""
     overwrite: bool = False
@@ -37,12 +40,15 @@ class Options:
 def run(argv: Sequence[str]) -> None:
     """Draw and write."""
     values = parse("plot", ABOUT, flags_of(Options), argv)
-    if values.figure is not None and values.kind != "loss":
-        raise ValueError(f"--figure has no effect with {values.kind}")
+    for kind, options in {"loss": ("figure",), "grid": ("bars", "columns")}.items():
+        for name in options:
+            if getattr(values, name) is not None and values.kind != kind:
+                raise ValueError(f"--{name} has no effect with {values.kind}")
     source = Path(values.file).expanduser()
     path = asked.target(values.out, _beside(source), ".png", overwrite=values.overwrite)
     one_of(path.suffix.lower(), PICTURES, "kind of picture file")
-    drawing = {"roll": _roll, "spectrogram": _spectrogram, "loss": _loss}[values.kind](values, source)
+    draw = {"roll": _roll, "grid": _grid, "spectrogram": _spectrogram, "loss": _loss}
+    drawing = draw[values.kind](values, source)
     from otonoha.plots import canvas
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +64,24 @@ def _roll(values: Values, source: Path) -> Any:
     from otonoha.plots.roll import roll
 
     return roll(asked.score_from(values.file))
+
+
+def _grid(values: Values, source: Path) -> Any:
+    from otonoha.plots.grid import grid
+
+    if values.columns is not None and not 1 <= values.columns <= 32:
+        raise ValueError(f"--columns must be 1 to 32, got {values.columns}")
+    return grid(asked.score_from(values.file), bars=_bars(values.bars), columns=values.columns or 8)
+
+
+def _bars(text: str | None) -> tuple[int, int] | None:
+    """The bars of "3-6" or "4"."""
+    if text is None:
+        return None
+    first, _, last = text.partition("-")
+    if not first.strip().isdigit() or not (last or first).strip().isdigit():
+        raise ValueError(f"cannot read --bars {text!r}; write it like 1-8")
+    return int(first), int(last or first)
 
 
 def _spectrogram(values: Values, source: Path) -> Any:

@@ -13,7 +13,8 @@ from otonoha.cli import asked
 from otonoha.cli.flags import Flag, Positional, Values, command, flags_of, parse
 from otonoha.cli.output import Output
 
-ABOUT = "Write with a model: from nothing, after a prompt, or as an answer to one."
+ABOUT = """Write with a model: from nothing, after a prompt, as an answer to one, or as its accompaniment.
+`otonoha sample MODEL --help` shows what can be turned on that model, with its defaults."""
 SUFFIXES = {"mid": ".mid", "musicxml": ".musicxml", "mxl": ".mxl"}
 
 
@@ -24,8 +25,8 @@ class Options:
     model: Positional[str]
     """A model folder, or a model that comes with the package (otonoha models)."""
     prompt: str | None = None
-    """A score (MIDI, MusicXML, ABC) to go on from, or to answer."""
-    task: Literal["compose", "continue", "answer"] | None = None
+    """A score (MIDI, MusicXML, ABC) to go on from, to answer, or to accompany."""
+    task: Literal["compose", "continue", "answer", "accompany"] | None = None
     """What to do; chosen from the prompt and what the model can do when unset."""
     n: int = 1
     """Takes to write."""
@@ -62,7 +63,7 @@ class Place:
 def run(argv: Sequence[str]) -> None:
     """Sample, write takes and their requests."""
     own = flags_of(Options)
-    flags = asked.control_flags(asked.model_word(argv, own), own)
+    flags = asked.control_flags(asked.model_word(argv, own), own, argv)
     values = parse("sample", ABOUT, flags, argv)
     asked.several(values.n)
     if values.job is not None and values.seed is None:
@@ -72,7 +73,7 @@ def run(argv: Sequence[str]) -> None:
     from otonoha.models.pretrained import load
 
     model = load(values.model)
-    task = _task(values, model, prompt)
+    task = task_of(values.task, values.model, model, prompt)
     takes = _drain(values, flags, model, task, seed, place, output)
     again = command("sample", flags, values, seed=seed, job=None, json=False)
     output.say(f"{type(task).__name__} with {values.model}, seed {seed}")
@@ -103,21 +104,21 @@ def _place(values: Values) -> Place:
     return Place(out.parent, ending, out)
 
 
-def _task(values: Values, model: Any, prompt: Any) -> Any:
-    """The task that was asked for, or the one that fits the prompt."""
-    from otonoha.sample.tasks import Answer, Compose, Continue
+def task_of(name: str | None, called: str, model: Any, prompt: Any) -> Any:
+    """The task of this name, or the one that fits the prompt; `called` is the model as it was asked for."""
+    from otonoha.sample.tasks import Accompany, Answer, Compose, Continue
 
-    kinds = {"compose": Compose, "continue": Continue, "answer": Answer}
-    can = [name for name, kind in kinds.items() if kind in model.capabilities.tasks]
-    fits = [name for name in can if (name == "compose") == (prompt is None)]
-    name = values.task or (fits[0] if fits else "")
+    kinds = {"compose": Compose, "continue": Continue, "answer": Answer, "accompany": Accompany}
+    can = [one for one, kind in kinds.items() if kind in model.capabilities.tasks]
+    fits = [one for one in can if (one == "compose") == (prompt is None)]
+    name = name or (fits[0] if fits else "")
     if name == "compose" and prompt is not None:
         raise ValueError("--prompt has no effect with --task compose; leave out one of them")
     if name and name not in can:
-        raise ValueError(f"{values.model} cannot {name}; what it can do is {', '.join(can)}")
+        raise ValueError(f"{called} cannot {name}; what it can do is {', '.join(can)}")
     if not name or (name != "compose" and prompt is None):
         wanted = "a --prompt FILE" if prompt is None else "no --prompt"
-        raise ValueError(f"{values.model} needs {wanted} to {name or ' or '.join(can)}")
+        raise ValueError(f"{called} needs {wanted} to {name or ' or '.join(can)}")
     return Compose() if name == "compose" else kinds[name](prompt)
 
 

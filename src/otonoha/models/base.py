@@ -33,7 +33,7 @@ from otonoha.sample.tasks import Compose, Continue, Done, Explanation, Partial, 
 from otonoha.tokens.base import Codec, Tokens
 from otonoha.train import checkpoint, loop
 from otonoha.train.batches import Windows
-from otonoha.train.objective import Objective
+from otonoha.train.objective import Context, Objective
 from otonoha.train.settings import Settings
 
 FORMAT = 1
@@ -122,9 +122,12 @@ class Model:
         """Alter a training window: transposition, dropped hints."""
         return tokens
 
-    def evaluate(self, sequences: Sequence[Tokens]) -> dict[str, float]:
-        """Figures on held-out sequences; "loss" decides."""
+    def evaluate(self, sequences: Sequence[Tokens]) -> dict[str, Any]:
+        """Figures on held-out sequences; "loss" decides, and "says" (a text) is told the person who waits."""
         raise NotImplementedError
+
+    def after_step(self, context: Context) -> None:
+        """Change what changes without a gradient (slopes, codebooks), on saved buffers."""
 
     # -- verbs -----------------------------------------------------------------------------------------
 
@@ -188,6 +191,7 @@ class Model:
             objectives=self.objectives(),
             batches=_Draws(self, sequences),
             validate=(lambda: self.evaluate(checks)) if checks else None,
+            after_step=self.after_step,
             on_save=None if folder is None else partial(self._save_to, folder),
         )
         outcome = loop.fit(training, self.config.train, folder=folder, resume=resume, quiet=quiet)

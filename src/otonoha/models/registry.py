@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 FAMILIES = {
     "lstm_attention": "LSTMAttention",
+    "musegan": "MuseGAN",
 }
 """Room under otonoha.models -> name of its model class."""
 

@@ -11,7 +11,16 @@ from typing import Any
 
 from otonoha.music.suggest import one_of
 
-PICTURES = ("attention", "loss", "probabilities", "roll", "spectrogram")
+PICTURES = (
+    "attention",
+    "conductor",
+    "grid",
+    "loss",
+    "probabilities",
+    "roll",
+    "spectrogram",
+    "sweep",
+)
 
 
 class _Door:

@@ -31,6 +31,13 @@ class Answer:
 
 
 @dataclass(frozen=True, eq=False)
+class Accompany:
+    """Write the other tracks to a given one."""
+
+    prompt: Score
+
+
+@dataclass(frozen=True, eq=False)
 class Request:
     """Everything that decides a result: the same request gives the same music."""
 
@@ -64,6 +71,21 @@ class Explanation:
     attention: np.ndarray
     probabilities: dict[str, np.ndarray]
     pitches: np.ndarray
+    tokens: Tokens
+    music: Score
+
+
+@dataclass(frozen=True, eq=False)
+class Critique:
+    """What a critic says of a piece of N bars: the higher a score, the more like real music.
+
+    `bars` (N) are their names; `scores` (N) those of the phrases around each bar, NaN where none was judged;
+    `real` (R) the scores of real phrases, to compare with.
+    """
+
+    bars: list[str]
+    scores: np.ndarray
+    real: np.ndarray
     tokens: Tokens
     music: Score
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 CODECS = {
     "notes": "otonoha.tokens.notes:Notes",
     "grid": "otonoha.tokens.grid:Grid",
+    "roll": "otonoha.tokens.roll:Roll",
     "book": "otonoha.tokens.book:Book",
 }
 

@@ -24,7 +24,8 @@ from otonoha.music.suggest import one_of
 
 @dataclass(frozen=True)
 class Stream:
-    """One stream of integers in [0, size).
+    """One stream of integers in [0, size): one of them at every position, or `width` of them side by side (a
+    piano roll has as many as pitches).
 
     `ordinal` = (first, count): the symbols first … first + count - 1 stand for consecutive values (pitches,
     say) from `base` on, so a network may look at differences between them; None where no such order exists.
@@ -37,6 +38,7 @@ class Stream:
     ordinal: tuple[int, int] | None = None
     base: int = 0
     values: tuple[float, ...] | None = None
+    width: int = 1
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,9 @@ class Vocab:
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Encoded music: `streams` name -> (T,) integers, `clock` (T,) onset of each position in quarter notes
-    (musical codecs) or seconds (audio codecs), `codec` the fingerprint of the codec that made them.
+    """Encoded music: `streams` name -> (T,) integers, or (T, width) where a stream is wider; `clock` (T,) onset
+    of each position in quarter notes (musical codecs) or seconds (audio codecs); `codec` the fingerprint of the
+    codec that made them.
     """
 
     streams: Mapping[str, np.ndarray]

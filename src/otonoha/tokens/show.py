@@ -15,6 +15,8 @@ from otonoha.tokens.grid import Grid
 from otonoha.tokens.notes import Notes
 from otonoha.tokens.notes_grammar import END, FIRST_PITCH, LEFT_MOST, LEFT_NONE, LEFT_UNKNOWN, REST, TIE
 from otonoha.tokens.place import key_name, metre_name
+from otonoha.tokens.roll import HOLD, Roll
+from otonoha.tokens.roll_tracks import DRUMS
 
 
 def show(codec: Codec, music: Any, *, limit: int | None = None) -> str:
@@ -30,6 +32,9 @@ def show(codec: Codec, music: Any, *, limit: int | None = None) -> str:
     for stream in codec.vocab.streams:
         if stream.name in ("beat", "quarter", "bar") and stream.role == "context":
             continue
+        if stream.width > 1:
+            columns[stream.name] = _chords(stream, shown.streams[stream.name])
+            continue
         words = _words(codec, stream)
         columns[stream.name] = [words(int(symbol)) for symbol in shown.streams[stream.name]]
     more = len(tokens) - len(shown)
@@ -38,7 +43,13 @@ def show(codec: Codec, music: Any, *, limit: int | None = None) -> str:
 
 
 def _place(codec: Codec, tokens: Tokens) -> dict[str, list[str]]:
-    """Bar (from 1; a pick-up is 0) and beat (quarters from 1), for codecs that know them."""
+    """Bar (from 1; a pick-up is 0) and beat (quarters from 1), for codecs that know them. The bars of a roll are
+    all full.
+    """
+    if isinstance(codec, Roll):
+        bars = [divmod(step, codec.steps_per_bar) for step in range(len(tokens))]
+        quarters = [_number(1 + s * codec.bar / codec.steps_per_bar) for _, s in bars]
+        return {"bar": [str(1 + b) for b, _ in bars], "beat": quarters}
     if "bar" not in tokens.streams or not len(tokens):
         return {}
     size = codec.vocab["bar"].size
@@ -68,6 +79,16 @@ def _words(codec: Codec, stream: Stream) -> Callable[[int], str]:
     if isinstance(codec, Notes):
         return lambda s: _number(Fraction(int(codec.durations[s]), codec.resolution))
     return str
+
+
+def _chords(stream: Stream, states: np.ndarray) -> list[str]:
+    """The pitches of each row of a roll, "-" before those that are held; the strokes of drums by number."""
+    name = str if stream.name == DRUMS else pitch_name
+    words = [
+        [("-" if row[p] == HOLD else "") + name(stream.base + p) for p in np.flatnonzero(row).tolist()]
+        for row in states
+    ]
+    return [" ".join(found) or "rest" for found in words]
 
 
 def _left(symbol: int) -> str:

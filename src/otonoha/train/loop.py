@@ -55,7 +55,7 @@ class Training:
     networks: nn.ModuleDict
     objectives: list[Objective]
     batches: Callable[[str, int], BatchLike]
-    validate: Callable[[], dict[str, float]] | None = None
+    validate: Callable[[], dict[str, Any]] | None = None
     after_step: Callable[[Context], None] | None = None
     on_save: Callable[[], None] | None = None
 
@@ -335,16 +335,19 @@ class _Loop:
 
     def _evaluate(self, log: Log) -> None:
         """Measure the averaged weights on the validation pieces, keep them if they are the best."""
-        figures = {"train_loss": self.seen[0] / max(1.0, self.seen[1])}
+        figures: dict[str, Any] = {"train_loss": self.seen[0] / max(1.0, self.seen[1])}
         self.seen = [0.0, 0.0]
         with self._holding(self.ema), torch.no_grad():
             self.networks.eval()
             if self.training.validate is not None:
                 figures |= self.training.validate()
             self.networks.train()
+            said = figures.pop("says", None)
             self._judge(figures.get("train_loss" if self.settings.monitor == "train" else "loss"))
         self.outcome.history.append({"step": self.outcome.step, **figures})
         log.write(self.outcome.step, "valid", figures)
+        if said:
+            log.say(f"step {self.outcome.step}: {said}")
         if "loss" in figures:
             log.progress(self.outcome.step, valid=figures["loss"])
 

@@ -1,0 +1,29 @@
+"""The track that is given, out of whatever score holds it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from symusic import Score
+
+from otonoha.tokens.roll import Roll
+
+
+def track_given(score: Score, codec: Roll, name: str) -> np.ndarray:
+    """(N, S, P) states of the track `name` of a score, or of its only track, in whole bars."""
+    full = [t for t in score.tracks if len(t.notes)]
+    if not full:
+        raise ValueError(f"the prompt has no notes; give the track {name!r} of a piece")
+    chosen = [t for t in full if t.name.lower() == name]
+    if len(full) == 1:
+        chosen = full
+    if len(chosen) != 1:
+        names = ", ".join(repr(t.name) for t in full)
+        raise ValueError(f"the prompt needs a single track, or one named {name!r}; it has {names}")
+    alone = score.copy()
+    track = chosen[0].copy()
+    track.name = name
+    alone.tracks = [track]
+    found = replace(codec, tracks=(name,))
+    return found.array(found.encode(alone))[:, 0]

@@ -1,0 +1,181 @@
+"""MuseGAN: polyphony from four noises, as in the book, as in the papers, and better.
+
+Dong et al. 2018 (MuseGAN, arXiv 1709.06298), Dong & Yang 2018 (BinaryMuseGAN, arXiv 1804.09399), Foster, Generative
+Deep Learning (2019), chapter 7. README.md of this room teaches the designs. Axes: B takes, M tracks, N bars, S steps of
+a bar, P pitches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from symusic import Score
+from torch import nn
+
+from otonoha.models.base import Capabilities, Event, Model
+from otonoha.models.musegan import knobs
+from otonoha.models.musegan.config import PRESETS, Config, Controls
+from otonoha.models.musegan.design import Design
+from otonoha.models.musegan.given import track_given
+from otonoha.models.musegan.shape import Noise
+from otonoha.music.score import tempo_map
+from otonoha.sample.job import Job
+from otonoha.sample.tasks import Accompany, Compose, Critique, Done, Progress, Request, Take
+from otonoha.tokens.base import Codec, Tokens
+from otonoha.tokens.roll import Roll
+from otonoha.train.objective import Context, Objective
+from otonoha.train.settings import Settings
+
+DESIGNS = {
+    "book": "conv:Book",
+    "paper": "conv:Paper",
+    "binary": "conv:Binary",
+    "onehot": "gan:OneHot",
+    "lines": "vae:Lines",
+}
+"""Design -> module of this room and class; a model reads only its own."""
+BARS = 8
+"""Bars of a piece when nothing is said."""
+
+
+class MuseGAN(Model):
+    """Several tracks from the noises chords, style, melody and groove (codec `roll`)."""
+
+    family = "musegan"
+    Config, Controls, presets = Config, Controls, PRESETS
+    capabilities: ClassVar[Capabilities]
+
+    def __init__(self, config: Any = "small", *, codec: Codec | str | None = None, **options: Any) -> None:
+        super().__init__(config, **options)
+        c = self.config
+        if codec is None or isinstance(codec, str):
+            codec = Roll(
+                tuple(c.tracks), c.lines, steps_per_bar=c.steps, low=c.low, high=c.high, metre=c.metre
+            )
+        if not isinstance(codec, Roll):
+            raise ValueError(f"musegan writes with the codec roll, not {codec.name}")
+        self.codec: Codec = codec
+        self.config = replace(
+            c,
+            tracks=codec.tracks,
+            lines=codec.lines,
+            steps=codec.steps_per_bar,
+            low=codec.low,
+            high=codec.high,
+            metre=codec.metre,
+        )
+        if c.given and c.given not in codec.tracks:
+            raise ValueError(f"given must be one of the tracks {', '.join(codec.tracks)}, got {c.given!r}")
+        module, _, kind = DESIGNS[c.design].partition(":")
+        self.design: Design = getattr(import_module(f"{__package__}.{module}"), kind)(self)
+        self.capabilities = Capabilities(tasks=(Accompany if c.given else Compose,), explain=True)  # type: ignore[misc]
+
+    def build(self) -> dict[str, nn.Module]:
+        """The design's networks."""
+        return self.design.build()
+
+    def objectives(self) -> list[Objective]:
+        """The design's."""
+        return self.design.objectives()
+
+    def batches(self, sequences: Sequence[Tokens], settings: Settings) -> Any:
+        """Windows of whole bars in twelve keys."""
+        return self.design.windows(
+            sequences,
+            batch=settings.batch,
+            seed=settings.seed,
+            transpose=settings.transpose,
+            first_only=self.config.first_only,
+        )
+
+    def observe(self, sequences: Sequence[Tokens]) -> None:
+        """Keep some phrases, so that the critic's scores can be put beside those of real music."""
+        self._real = self.design.windows(sequences).some(256)
+        self.design.observe(sequences)
+
+    def after_step(self, context: Context) -> None:
+        """The design's changes without a gradient."""
+        self.design.after_step(context)
+
+    def evaluate(self, sequences: Sequence[Tokens]) -> dict[str, Any]:
+        """Distance of generated phrases to the held-out ones, and the metrics behind it."""
+        return self.design.evaluate(sequences)
+
+    def _save_to(self, folder: Path) -> None:
+        with torch.no_grad():
+            self.networks.eval()
+            scores = self.design.opinion(self._real.to(next(self.networks.parameters()).device))
+            self.card["critic on real phrases"] = [
+                round(float(q), 4) for q in np.quantile(scores, np.linspace(0, 1, 21))
+            ]
+        super()._save_to(folder)
+
+    # -- writing ---------------------------------------------------------------------------------------
+
+    def generate(self, request: Request, n: int, job: Job) -> Iterator[Event]:
+        """Takes one after the other: noises, codes, rolls."""
+        controls, prompt = request.controls, None
+        if isinstance(request.task, Accompany):
+            prompt = track_given(request.task.prompt, self.codec, self.config.given)  # type: ignore[arg-type]
+            if controls.bars is not None and controls.bars > len(prompt):
+                raise ValueError(f"the given track has {len(prompt)} bars, {controls.bars} were asked for")
+        bars = controls.bars or (BARS if prompt is None else len(prompt))
+        takes = []
+        for index in range(n):
+            rolls = self.rolls(controls, request.seed, index, bars, None if prompt is None else prompt[:bars])
+            tokens = self.codec.from_array(rolls.swapaxes(0, 1))  # type: ignore[attr-defined]
+            music = self.codec.decode(tokens, qpm=self._tempo(request))  # type: ignore[call-arg]
+            takes.append(Take(music, tokens, replace(request, index=index)))
+            yield Progress(index + 1, n)
+        yield Done(takes)
+
+    @torch.no_grad()
+    def rolls(
+        self, controls: Controls, seed: int, index: int, bars: int, given: np.ndarray | None = None
+    ) -> np.ndarray:
+        """State rolls (M, N, S, P) of one take; `given` (N, S, P) of the given track."""
+        temperature = 1.0 if controls.temperature is None else controls.temperature
+        heard = None if given is None else torch.from_numpy(given)[None]
+        return self.design.write(self.codes(controls, seed, index, bars), heard, temperature)[0]
+
+    def codes(self, controls: Controls, seed: int, index: int, bars: int) -> Noise:
+        """The codes of the bars of a take."""
+        return knobs.codes_of(
+            controls,
+            seed,
+            index,
+            self.design,
+            tracks=self.config.tracks,
+            bars=bars,
+            widths=self.design.widths,
+            train_bars=self.config.bars,
+            given=self.config.given,
+            device=next(self.networks.parameters()).device,
+        )
+
+    def _tempo(self, request: Request) -> float:
+        if request.controls.tempo is not None:
+            return request.controls.tempo
+        if isinstance(request.task, Accompany):
+            return float(tempo_map(request.task.prompt)[0][1])
+        return 80.0
+
+    # -- the critic's opinion --------------------------------------------------------------------------
+
+    def explained(self, score: Score) -> Critique:  # type: ignore[override]
+        """The critic's score of every bar."""
+        tokens = self.codec.encode(score)
+        rolls = self.codec.array(tokens)  # type: ignore[attr-defined]
+        if len(rolls) < self.config.bars:
+            raise ValueError(
+                f"the critic hears phrases of {self.config.bars} bars, the piece has {len(rolls)}"
+            )
+        real = np.array(self.card.get("critic on real phrases", []), float)
+        bars = [f"bar {b + 1}" for b in range(len(rolls))]
+        return Critique(bars, self.design.opinions(rolls), real, tokens, score)

@@ -1,0 +1,121 @@
+"""The design `lines`: the decoder and its posterior learn together, the flows follow them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from otonoha.models.musegan.design import Design
+from otonoha.models.musegan.lines import Decoder, Encoder, Posterior, Temporal, noise_widths, sounding_of
+from otonoha.models.musegan.onehot import classes_of
+from otonoha.models.musegan.shape import Noise
+from otonoha.models.musegan.windows import Phrases
+from otonoha.train.objective import Context, Objective
+
+HIDDEN_STEPS = 0.15
+"""Share of the steps before that the decoder does not see while it learns, so that it listens to the plan."""
+CHROMA = 0.2
+"""Weight of the nats of which pitch classes sound at a step: what the harmony is to say."""
+
+
+class Lines(Design):
+    """Networks: encoder and decoder ("generator"), and the flows ("temporal")."""
+
+    needs_lines = True
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.widths = noise_widths(self.shape, self.config.noise)
+
+    def build(self) -> dict[str, nn.Module]:
+        """Encoder, decoder, flows."""
+        c, H = self.config, self.config.hidden
+        listens = self.given is not None
+        return {
+            "encoder": Encoder(self.shape, c.noise, 3 * H // 4),
+            "generator": Decoder(self.shape, c.noise, low=self.codec.low, hidden=H, given=listens),
+            "temporal": Temporal(c.noise, H, H // 2 if listens else 0),
+        }
+
+    def objectives(self) -> list[Objective]:
+        """The bound on the nats of the lines, then the flows on what the posterior draws."""
+        nets = self.networks
+        both = [*nets["encoder"].parameters(), *nets["generator"].parameters()]
+        return [
+            Objective("lines", both, self.lines_loss),
+            Objective("temporal", nets["temporal"].parameters(), self.temporal_loss),
+        ]
+
+    def lines_loss(self, batch: Phrases, context: Context) -> tuple[Tensor, dict[str, Any]]:
+        """Nats of a phrase: its lines, and `latent` times the nats of its codes."""
+        told = self.nats(batch.rolls, HIDDEN_STEPS)
+        codes = self.config.latent * min(1.0, 0.1 + 4 * context.step / context.steps) * told["codes"]
+        loss = told["lines"].sum(1) + codes + CHROMA * told["chroma"]
+        return loss.mean() / self.shape.bars, {
+            k: v.detach().flatten(1).sum(1).mean() if v.ndim > 1 else v.detach().mean()
+            for k, v in told.items()
+        }
+
+    def nats(self, rolls: Tensor, drop: float = 0.0) -> dict[str, Tensor]:
+        """Of phrases: "lines" (B, N) of the written tracks by bar, "codes" (B,), "chroma" (B,)."""
+        classes, sounds, posterior = self.read(rolls)
+        chords, style = posterior.drawn()
+        given = None if self.given is None else classes[:, self.given]
+        plan, harmony = self.networks["generator"].plan(chords, style, given)  # type: ignore[operator]
+        each = self.networks["generator"].nats(plan, classes, sounds, drop)  # type: ignore[operator]
+        written = [m for m in range(self.shape.tracks) if m != self.given]
+        bars = each[:, written].sum(1).unflatten(-1, (self.shape.bars, -1)).sum(-1)
+        sounding = (
+            F.one_hot(sounds, 1 + self.shape.pitches)[..., 1:].float() @ self.networks["generator"].fold.T
+        )  # type: ignore[operator]
+        chroma = F.binary_cross_entropy_with_logits(
+            self.networks["generator"].chroma(harmony),
+            sounding.amax(1),
+            reduction="none",  # type: ignore[operator]
+        )
+        return {"lines": bars, "codes": sum(posterior.nats()), "chroma": chroma.flatten(1).sum(1)}  # type: ignore[dict-item]
+
+    def read(self, rolls: Tensor) -> tuple[Tensor, Tensor, Posterior]:
+        """Rolls -> classes, what sounds, the posterior of the codes."""
+        classes = classes_of(rolls)
+        sounds = sounding_of(classes)
+        return classes, sounds, self.networks["encoder"](classes, sounds)
+
+    def temporal_loss(self, batch: Phrases, context: Context) -> tuple[Tensor, dict[str, Any]]:
+        """Of the flows."""
+        with torch.no_grad():
+            classes, _, posterior = self.read(batch.rolls)
+            heard = self._heard(None if self.given is None else classes[:, self.given])
+        return self.networks["temporal"].loss(*posterior.drawn(), heard), {}  # type: ignore[operator]
+
+    def _heard(self, given: Tensor | None) -> Tensor | None:
+        """What the decoder's listener makes of the given classes (B, T), which the flows hear as well."""
+        return None if given is None else self.networks["generator"].listen(given)  # type: ignore[operator]
+
+    def vectors(self, bars: int) -> int:
+        """One for each bar."""
+        return bars
+
+    def codes(self, noise: Noise) -> Noise:
+        """Noise as it is: the flows need the given track, which `write` has."""
+        return noise
+
+    def write(self, codes: Noise, given: Tensor | None, temperature: float) -> np.ndarray:
+        """Flows, then note after note."""
+        classes = None if given is None else classes_of(given[:, None])[:, 0]
+        with torch.no_grad():
+            chords, style = self.networks["temporal"](codes.chords, codes.style, self._heard(classes))
+            coded = Noise(chords, style, codes.melody, codes.groove)
+            written = self.networks["generator"].write(coded, temperature=temperature, given=classes)  # type: ignore[operator]
+        if classes is not None:
+            written[:, self.given] = classes
+        return self.codec.rolls_of(written.cpu().numpy())
+
+    @torch.no_grad()
+    def opinion(self, rolls: Tensor) -> np.ndarray:
+        """Log-likelihood of each bar's lines given their codes, nats per bar: how much at home the decoder is."""
+        return -self.nats(rolls)["lines"].mean(1).cpu().numpy()
