@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from helpers import chorale, track_alone, pieces, tune
+import torch
+
+from helpers import chorale, pieces, track_alone, tune
 from otonoha.models.registry import EXAMPLES, FAMILIES, family
 from otonoha.sample.tasks import Answer
 
@@ -32,6 +34,9 @@ class Case:
     asked: dict[str, Any] = field(default_factory=lambda: {"bars": 3})
     overfit: dict[str, Any] = field(default_factory=dict)
     """Options for seeing a loss fall: of two adversaries one has to stand still."""
+    lr: float = 1e-2
+    settle: bool = False
+    """Whether batch normalisation has to see some batches before what is written depends on the noise."""
 
     def model(self, **options):
         return family(self.family)(self.preset, **{**self.options, **options})
@@ -39,16 +44,34 @@ class Case:
     def pieces(self, n=4, **options):
         return pieces(n, make=self.make, **options)
 
-    def fitted(self, steps=4, **settings):
+    def fitted(self, **settings):
         model = self.model()
-        model.fit(self.pieces(), quiet=True, **{**QUICK, "steps": steps, **settings})
+        model.fit(self.pieces(), quiet=True, **{**QUICK, "steps": 4, "lr": self.lr, **settings})
+        if self.settle:
+            settle(model, self.pieces())
         return model
 
     def sample(self, model, **options):
         return model.sample(**{**self.asked, **options})
 
 
+@torch.no_grad()
+def settle(model, pieces, passes=40):
+    """Let the generator write to noise, in training mode."""
+    batch, random = (
+        model.batches(model.prepare(pieces), model.config.train)(0),
+        torch.Generator().manual_seed(0),
+    )
+    model.networks.train()
+    for _ in range(passes):
+        model.design.fake(model.design.noise(len(batch), random), model.design.given_of(batch.rolls))
+    model.networks.eval()
+
+
 CRITIC_ALONE = {"critic_steps": 10_000, "adversary": "r1"}
+
+CONVOLUTIONS = {"width": 0.15, "noise": 4, "steps_per_bar": 8, "low": 36, "high": 83}
+"""The networks of book and paper, narrow."""
 
 
 def voices(preset: str = "tiny", given: str = "", **options: Any) -> Case:
@@ -61,6 +84,7 @@ def voices(preset: str = "tiny", given: str = "", **options: Any) -> Case:
         chorale,
         {"bars": 3, **asked},
         {} if preset == "lines_tiny" else CRITIC_ALONE,
+        **({"lr": 1e-5, "settle": True} if "design" in options else {}),
     )
 
 
@@ -70,6 +94,10 @@ CASES |= {
     "musegan/lines": voices("lines_tiny"),
     "musegan/given": voices(given="soprano"),
     "musegan/lines_given": voices("lines_tiny", given="bass"),
+    "musegan/book": voices(design="book", adversary="wgan-gp", **CONVOLUTIONS),
+    "musegan/paper": voices(design="paper", lines=False, critic_steps=2, **CONVOLUTIONS),
+    "musegan/jamming": voices(given="tenor", design="paper", players="jamming", **CONVOLUTIONS),
+    "musegan/binary": voices(design="binary", adversary="hinge", lines=False, **CONVOLUTIONS),
 }
 CASES |= {
     "lstm_attention/no_attention": Case("lstm_attention", options={"heads": 0}),

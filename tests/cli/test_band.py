@@ -63,8 +63,9 @@ def companion(chorales):
     return MuseGAN("tiny", given="soprano").save(chorales.parent / "companion")
 
 
-def pitches(score, track):
-    return notes(score.tracks[track]).pitch.tolist()
+def pitches(score):
+    """Track -> its pitches, in the order of time; tracks that are silent are left out."""
+    return {t.name: notes(t).pitch.tolist() for t in score.tracks if len(t.notes)}
 
 
 # -- sample --------------------------------------------------------------------------------------------
@@ -76,10 +77,10 @@ def test_knobs_are_flags_with_their_scope(otonoha, band, tmp_path):
     turned = (*words, "--groove-seed", "9", "--groove-mix", "0.8", "--only-tracks", "bass", "--out", "b.mid")
     answer = otonoha(*turned)
     assert answer.status == 0, answer.err
-    before, after = read(tmp_path / "a.mid"), read(tmp_path / "b.mid")
-    assert [t.name for t in after.tracks] == VOICES
-    same = [pitches(before, i) == pitches(after, i) for i in range(4)]
-    assert same == [True, True, True, False]
+    before, after = pitches(read(tmp_path / "a.mid")), pitches(read(tmp_path / "b.mid"))
+    assert before.pop("bass", []) != after.pop("bass", [])
+    assert before == after
+    assert len(before) > 1
     assert json.loads((tmp_path / "b.json").read_text("utf-8"))["controls"]["groove_seed"] == 9
 
 
@@ -89,8 +90,9 @@ def test_accompany_writes_the_other_tracks(otonoha, refused, band, companion, ch
     assert answer.status == 0, answer.err
     take = read(tmp_path / answer.json["takes"][0]["file"])
     assert answer.json["takes"][0]["task"] == "Accompany"
-    assert [t.name for t in take.tracks] == VOICES
-    assert pitches(take, 0) == pitches(read(prompt), 0)
+    assert set(pitches(take)) <= set(VOICES)
+    assert len(pitches(take)) > 1
+    assert pitches(take)["soprano"] == pitches(read(prompt))["soprano"]
     chosen = otonoha("sample", companion, "--prompt", prompt, "--seed", "1", "--out", "again.mid")
     assert "Accompany with" in chosen.out  # what fits the prompt
     assert (tmp_path / "again.mid").read_bytes() == (tmp_path / "takes/0.mid").read_bytes()
@@ -115,9 +117,9 @@ def test_help_without_a_model_has_the_controls_of_all_families(otonoha, band, ru
 
 def test_controls_of_another_family_are_told_so(refused, band, run_folder):
     told = refused("sample", run_folder, "--groove-seed", "9")
-    assert "--groove-seed has no effect" in told
+    assert "--groove-seed has no effect on" in told
     assert "lstm_attention models do not have it" in told
-    assert "--scale-only has no effect" in refused("sample", band, "--no-scale-only")
+    assert "--scale-only has no effect on" in refused("sample", band, "--no-scale-only")
     assert "sample needs MODEL" in refused("sample", "--groove-seed", "9")
     assert "did you mean --groove-mix?" in refused("sample", band, "--groove-mi", "1")
 
@@ -162,7 +164,7 @@ def test_the_first_setting_is_the_piece_itself(otonoha, band, tmp_path):
     assert "sound" not in told["files"]
     assert [s["controls"]["melody_seed"] for s in told["settings"]] == [4, 4]
     first = read(tmp_path / told["files"]["midi"][0])
-    assert [pitches(first, i) for i in range(4)] == [pitches(read(tmp_path / "a.mid"), i) for i in range(4)]
+    assert pitches(first) == pitches(read(tmp_path / "a.mid"))
 
 
 def test_the_settings_are_heard_one_after_the_other(otonoha, band, tmp_path):
@@ -277,7 +279,8 @@ def test_novelty_of_a_band_is_that_of_its_tracks(otonoha, companion, chorales, c
     assert first["name"].split()[1] == "soprano"  # the given track is a copy, down to its name
     assert first["piece"].endswith(" soprano")
     assert first["longest_match"] == first["notes"] == 24
-    assert len(told["novelty"]) == 2 * 4
+    assert {row["name"].split()[0] for row in told["novelty"]} == {"0", "1"}
+    assert len(told["novelty"]) > 2
 
 
 def test_melodies_have_no_fold(refused, run_folder, tunes, cache):
@@ -312,7 +315,9 @@ def test_beats_of_a_bar(metre, beats):
 def test_voices_are_the_pitched_tracks():
     found = voices([("piece", chorale(0, drums=True))])
     assert [name for name, _ in found] == [f"piece {name}" for name in VOICES]
-    assert [pitches(score, 0) for _, score in found] == [pitches(chorale(0), i) for i in range(4)]
+    assert {
+        name.removeprefix("piece "): pitches(score)[score.tracks[0].name] for name, score in found
+    } == pitches(chorale(0))
 
 
 # -- plot ----------------------------------------------------------------------------------------------

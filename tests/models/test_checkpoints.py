@@ -81,7 +81,7 @@ DAMAGE = {
     "unknown codec": (lambda f: rewrite(f, codec={"name": "nots"}), "did you mean 'notes'"),
     "codec a list": (lambda f: rewrite(f, codec=[1]), "does not describe"),
     "config a word": (lambda f: rewrite(f, config="small"), "must be a JSON object"),
-    "width a word": (lambda f: rewrite(f, config={"width": "x"}), "width must be of type int"),
+    "width a word": (lambda f: rewrite(f, config={"width": "x"}), "width must be of type (int|float)"),
     "width nonsense": (lambda f: rewrite(f, config={"width": -5}), "does not"),
     "unknown control": (lambda f: rewrite(f, controls={"loudness": 3}), "unknown control"),
     "control out of range": (

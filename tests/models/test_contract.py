@@ -39,6 +39,8 @@ def test_overfits_one_batch(case):
     options = {**QUICK, "transpose": False, "batch": 2, "steps": 45, "eval_every": 15, "schedule": "constant"}
     if case.preset == "book":
         options |= {"batch": 16, "steps": 150, "eval_every": 50}  # loss of the last position only
+    if case.settle:  # deep and without residual connections: critics of this kind take their time
+        options |= {"steps": 90, "eval_every": 30, "lr": 1e-3}
     outcome = model.fit(case.pieces(1, bars=2 if case.preset == "book" else 8), quiet=True, **options)
     losses = [h["train_loss"] for h in outcome.history]
     assert losses[-1] < 0.6 * losses[0], losses
@@ -306,13 +308,14 @@ def test_a_folder_with_a_model_is_not_overwritten(tmp_path):
 
 
 RESUMED = [f"lstm_attention/{name}" for name in ("tiny", "encoder_decoder", "book", "grid")]
-RESUMED += [name for name in CASES if name.startswith("musegan/")]
+RESUMED += [f"musegan/{name}" for name in ("tiny", "lines_given", "book", "binary")]
 
 
 @pytest.mark.parametrize("name", RESUMED)
 def test_fit_resumes_to_the_same_weights(name, tmp_path):
     case = CASES[name]
-    options = {**QUICK, "steps": 4, "save_every": 1, "eval_every": 2, "ema": 0.5}
+    every = 2 if case.settle else 1  # a state of many small tensors takes its time to be written
+    options = {**QUICK, "steps": 4, "save_every": every, "eval_every": 2, "ema": 0.5}
     whole = case.model()
     whole.fit(case.pieces(), case.pieces(2, split="valid"), out=tmp_path / "whole", quiet=True, **options)
 

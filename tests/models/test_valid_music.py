@@ -140,3 +140,25 @@ def test_samples_of_the_book_are_valid_music(temperature, seed, notes):
     assert 1 <= len(take.tokens) <= notes
     assert take.music.note_num() >= 1
     assert played(model.codec.decode(take.tokens)) == played(take.music)
+
+
+@QUIET
+@given(st.integers(1, 5), st.sampled_from([0.0, 1.0, 5.0]), st.sampled_from([0.3, None]), st.integers(0, 99))
+@pytest.mark.parametrize("name", [n for n in CASES if n.startswith("musegan/")])
+def test_samples_of_several_tracks_are_valid_music(name, bars, temperature, truncation, seed):
+    model, case = fitted(name), CASES[name]
+    bars = min(bars, 4) if "prompt" in case.asked else bars
+    asked = {"bars": bars, "temperature": temperature, "truncation": truncation}
+    take = case.sample(model, seed=seed, **asked)
+    assert len(take.tokens) == bars * model.codec.steps_per_bar
+    assert [t.name for t in take.music.tracks] == list(model.codec.tracks)
+    assert [(s.numerator, s.denominator) for s in take.music.time_signatures] == [(4, 4)]
+    for track in take.music.tracks:
+        ends: dict[int, int] = {}
+        for note in track.notes:
+            pitch = 0 if model.codec.lines else note.pitch
+            assert ends.get(pitch, 0) <= note.time < note.time + note.duration
+            assert model.codec.low <= note.pitch <= model.codec.high
+            ends[pitch] = note.time + note.duration
+        assert max(ends.values(), default=0) <= 4 * bars * take.music.tpq
+    assert model.codec.encode(take.music) == take.tokens or not model.codec.array(take.tokens)[-1].any()

@@ -61,9 +61,7 @@ def _refuse_foreign(argv: Sequence[str], flags: Sequence[Flag], model: str, fami
     for token in (t for t in argv if t.startswith("--")):
         name = token[2:].partition("=")[0].replace("-", "_").removeprefix("no_")
         if name in foreign:
-            raise ValueError(
-                f"{word(name)} has no effect: {model} is a {family} model, and it is no control of these"
-            )
+            raise ValueError(f"{word(name)} has no effect on {model}: {family} models do not have it")
 
 
 def model_word(argv: Sequence[str], own: Sequence[Flag]) -> str | None:

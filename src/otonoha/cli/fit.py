@@ -96,10 +96,9 @@ def _config_flags(family: str, preset: str | None) -> list[Flag]:
     kind, _, presets = settings_of(family)
     config = presets.get(preset)
     shown = {} if config is None else {f.name: getattr(config, f.name) for f in fields(kind)}
-    trained_names = [f.name for f in fields(Settings)]
     trained = {} if config is None else {f.name: getattr(config.train, f.name) for f in fields(Settings)}
     return [
-        *flags_of(kind, skip=("train", "openings", "styles", *trained_names), shown=shown),
+        *flags_of(kind, skip=("train", "openings", "styles"), shown=shown),
         *flags_of(Settings, shown=trained),
     ]
 

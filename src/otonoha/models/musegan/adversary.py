@@ -51,7 +51,7 @@ def generator_loss(game: Game, critic: Critic, fake: Tensor) -> Tensor:
 
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
     """E[(‖∇D(x)‖ - 1)²] at x = u real + (1 - u) fake, u uniform, one for each phrase."""
-    share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
+    share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
     return ((_norms_squared(critic, torch.lerp(fake, real, share)) + 1e-12).sqrt() - 1).square().mean()
 
 

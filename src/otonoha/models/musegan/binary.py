@@ -6,15 +6,15 @@
     critic      each track both ways, all tracks together; beside them a stream of onsets and one of chroma
 
 Rolls are in [-1, 1] as everywhere in this room; 2p - 1 while the generator is trained alone. The refiner works on what
-goes into the sigmoid, so that a fresh one changes little. There is no private noise. The one
-noise of the original is our chords and style side by side: where a piece has several phrases, style stays.
+goes into the sigmoid and starts as the identity. There is no private noise. The one noise of the original is our
+chords and style side by side: where a piece has several phrases, style stays.
 
 Axes: B batch, M tracks, N bars, S steps, P pitches, A = 4 beats of a bar; G members of a bank.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,7 @@ from otonoha.models.musegan.layers import (
     leaky,
     linear,
     octaves,
+    quarters,
     relu,
     scaled,
     time_cells,
@@ -79,9 +80,7 @@ class Plan(NamedTuple):
     @classmethod
     def of(cls, shape: Shape) -> Plan:
         """For a shape; 96 steps are 4 · 4 · 6, 7 octaves grow from 3 by kernel 3 at stride 2."""
-        if shape.steps < BEATS or shape.steps % BEATS:
-            raise ValueError(f"a bar of this network has a multiple of {BEATS} steps, not {shape.steps}")
-        beat, octs = shape.steps // BEATS, octaves(shape.pitches)
+        beat, octs = quarters(shape.steps), octaves(shape.pitches)
         parts = next(n for n in (4, 2, 1) if beat % n == 0)
         kernel, stride = (1, 1) if octs == 1 else (2 + octs % 2, 2)
         return cls(parts, beat // parts, octs, (octs - kernel) // stride + 1, kernel, stride)
@@ -94,33 +93,29 @@ class Plan(NamedTuple):
 
 
 class Refiner(nn.Module):
-    """Of one track, (R, 1, S, P) before the sigmoid -> the same: two units x + conv(relu(bn(conv(relu(bn(x))))))."""
+    """Of one track, (R, 1, S, P) before the sigmoid -> the same, by two residual units."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.units = nn.ModuleList(
-            nn.Sequential(
-                nn.BatchNorm2d(1),
-                nn.ReLU(),
-                nn.ZeroPad2d((5, 6, 1, 1)),
-                nn.Conv2d(1, channels, (3, 12)),
-                nn.BatchNorm2d(channels),
-                nn.ReLU(),
-                nn.ZeroPad2d((5, 6, 1, 1)),
-                nn.Conv2d(channels, 1, (3, 12)),
-            )
-            for _ in range(2)
-        )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=INIT)
-                nn.init.zeros_(cast(Tensor, module.bias))
+        self.units = nn.ModuleList(_residual(channels) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
         """Refine."""
         for unit in self.units:
             x = x + unit(x)
         return x
+
+
+def _residual(channels: int) -> nn.Sequential:
+    """BN, ReLU, convolution of 3 steps by an octave; twice. It begins as zero, so that the refiner changes nothing."""
+    first, second = nn.Conv2d(1, channels, (3, 12)), nn.Conv2d(channels, 1, (3, 12))
+    nn.init.normal_(first.weight, std=INIT)
+    nn.init.zeros_(second.weight)
+    for convolution in (first, second):
+        nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+    same = (5, 6, 1, 1)
+    parts = [nn.BatchNorm2d(1), nn.ReLU(), nn.ZeroPad2d(same), first]
+    return nn.Sequential(*parts, nn.BatchNorm2d(channels), nn.ReLU(), nn.ZeroPad2d(same), second)
 
 
 class BinaryGenerator(FourNoises):
@@ -207,9 +202,8 @@ class Writer(nn.Module):
                 Block(Grow(M, f, out, cell.axis, cell.size), relu, norm=True)
                 for cell, out in zip(cells, (f, g), strict=True)
             )
-            half = Block(
-                Shrink(M, g, 1, STEPS, 1), linear
-            )  # of the 1 x 1 x 1 convolution that joins the ways
+            # half of the 1 x 1 x 1 convolution that joins the ways: their sum is the whole
+            half = Block(Shrink(M, g, 1, STEPS, 1), linear)
             return Chain([first, second, half])
 
         self.pitch_first, self.time_first = way(notes, ticks), way(ticks, notes)
@@ -237,23 +231,26 @@ class Patch(nn.Module):
     Folded (1, C, octaves, steps, L) -> (1, D, octaves', L); plain (B, C, N, S, octaves) -> (B, D, N, S', octaves').
     """
 
-    def __init__(self, inputs: int, outputs: int, steps: int, octaves: tuple[int, int, int]) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, steps: int, octaves: tuple[int, int, int], *, plain: bool
+    ) -> None:
         super().__init__()
         self.steps, (self.size, self.kernel, self.stride) = steps, octaves
         self.weight = nn.Parameter(torch.randn(outputs, inputs, self.kernel, steps) * INIT)
         self.bias = nn.Parameter(torch.zeros(outputs))
+        self.activation = leaky(SLOPE, plain=plain)
 
     def forward(self, x: Tensor) -> Tensor:
         """Folded form."""
         x = x.view(*x.shape[:2], self.size, self.steps, -1).unfold(2, self.kernel, self.stride)
         x = x.permute(0, 1, 5, 3, 2, 4).flatten(1, 3).flatten(2)
         x = torch.addmm(self.bias[:, None], self.weight.flatten(1), x[0])
-        return F.leaky_relu_(x, SLOPE)[None]
+        return self.activation(x)[None]
 
     def plain(self, x: Tensor) -> Tensor:
         """Plain form."""
         weight = self.weight.transpose(2, 3)[:, :, None]
-        return F.leaky_relu_(F.conv3d(x, weight, self.bias, (1, self.steps, self.stride)), SLOPE)
+        return self.activation(F.conv3d(x, weight, self.bias, (1, self.steps, self.stride)))
 
 
 class BinaryCritic(nn.Module):
@@ -266,20 +263,20 @@ class BinaryCritic(nn.Module):
         a, b, c, d, e = scaled(width, 32, 64, 128, 256, 512)
         ticks, notes = (STEPS, plan.ticks), (PITCHES, 12)
         rest = [Cell(PITCHES, plan.octaves), *time_cells(plan.parts, BEATS), Cell(BARS, N)]
-        self.pitch_first = reading(M, 1, [(a, *notes, {}), (b, *ticks, {})], SLOPE)
-        self.time_first = reading(M, 1, [(a, *ticks, {}), (b, *notes, {})], SLOPE)
+        self.pitch_first = reading(M, 1, [(a, *notes, {}), (b, *ticks, {})], SLOPE, plain=plain)
+        self.time_first = reading(M, 1, [(a, *ticks, {}), (b, *notes, {})], SLOPE, plain=plain)
         self.pitch_first_cells = [Cell(*notes), Cell(*ticks), *rest]
         self.time_first_cells = [Cell(*ticks), Cell(*notes), *rest]
-        self.merge = Block(Shrink(M, 2 * b, b, STEPS, 1), leaky(SLOPE))
-        self.parts = Patch(M * b, c, plan.parts, (plan.octaves, plan.kernel, plan.stride))
-        self.beats = Patch(c, d, BEATS, (plan.thirds, plan.thirds, plan.thirds))
+        self.merge = Block(Shrink(M, 2 * b, b, STEPS, 1), leaky(SLOPE, plain=plain))
+        self.parts = Patch(M * b, c, plan.parts, (plan.octaves, plan.kernel, plan.stride), plain=plain)
+        self.beats = Patch(c, d, BEATS, (plan.thirds, plan.thirds, plan.thirds), plain=plain)
         self.times = [*time_cells(plan.ticks, plan.parts, BEATS), Cell(BARS, N)]
         stages: list[Layer] = [(w, STEPS, cell.size, {}) for w, cell in zip((a, b, c), self.times)]
-        self.onsets = reading(1, M, stages, SLOPE)
+        self.onsets = reading(1, M, stages, SLOPE, plain=plain)
         self.chords = [Cell(*notes), Cell(STEPS, BEATS), Cell(BARS, N)]
-        self.chroma = reading(1, M, [(b, *notes, {}), (c, STEPS, BEATS, {})], SLOPE)
+        self.chroma = reading(1, M, [(b, *notes, {}), (c, STEPS, BEATS, {})], SLOPE, plain=plain)
         both = min(2, N)
-        last = reading(1, d + c + c, [(e, BARS, both, {"stride": 1, "size": N})], SLOPE)
+        last = reading(1, d + c + c, [(e, BARS, both, {"stride": 1, "size": N})], SLOPE, plain=plain)
         self.last = Chain([*last, Block(Shrink(1, e, 1, BARS, N - both + 1), linear)])
 
     def forward(self, rolls: Tensor) -> Tensor:

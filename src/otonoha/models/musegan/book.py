@@ -9,6 +9,7 @@ original takes the loudest pitch of every step.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +24,12 @@ from otonoha.models.musegan.layers import (
     Chain,
     Grow,
     Shrink,
-    chain,
     fold,
     growths,
     leaky,
     linear,
     octaves,
+    quarters,
     relu,
     scaled,
     time_cells,
@@ -39,6 +40,8 @@ from otonoha.models.musegan.temporal import FourNoises, refuse
 
 Layer = tuple[int, str, int, dict]
 """A convolution of a critic: channels out, axis, kernel, options of `Shrink`."""
+CHANNELS = (512, 512, 256, 256, 256)
+"""Of the start of time and its growths; the last one is for bars that the book does not have."""
 SLOPE = 0.3
 """Of the critic's LeakyReLU; the default of Keras."""
 
@@ -46,9 +49,8 @@ SLOPE = 0.3
 class BarGenerators(nn.Module):
     """A bank of bar generators: (R, G, Z) rows -> (R, G, outputs, S, P) in [-1, 1].
 
-    `growth` is the start and the factors of time, `channels` the widths of the start,
-    of every factor and of the octaves.
-    `skip` channels of a given track are joined to the input of every layer (see `Features` in paper.py).
+    `growth` is the start and the factors of time, `channels` the widths of the start, of every factor and of the
+    octaves. `skip` channels of a given track are joined to the input of every layer (`Encoder` in paper.py).
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class BarGenerators(nn.Module):
         self.first = Block(first, relu, norm=True)
         self.start = start
         self.layers = Chain()
-        for cell, (c, d) in zip(grown, chain([*channels, outputs]), strict=True):
+        for cell, (c, d) in zip(grown, pairwise([*channels, outputs]), strict=True):
             layer = Grow(bank, c + skip, d, cell.axis, cell.size, axes=BAR)
             last = cell is grown[-1]
             self.layers.append(Block(layer, torch.tanh if last else relu, norm=not last))
@@ -105,7 +107,7 @@ class BookGenerator(FourNoises):
     def __init__(self, shape: Shape, widths: Widths, *, width: float = 1.0, plain: bool = False) -> None:
         super().__init__(shape, widths, range(shape.tracks), width=width, plain=plain)
         growth = growths(shape.steps, 3)
-        channels = scaled(width, *[512, 512, 256, 256][: len(growth)], *[256] * max(0, len(growth) - 4), 256)
+        channels = scaled(width, *CHANNELS[: len(growth)], 256)
         self.writers = BarGenerators(shape.tracks, widths.total, growth, channels, shape.pitches, plain=plain)
 
     def bars(self, codes: Noise, given: Tensor | None = None) -> Tensor:
@@ -121,9 +123,8 @@ class BookCritic(nn.Module):
     def __init__(self, shape: Shape, *, width: float = 1.0, plain: bool = False) -> None:
         super().__init__()
         N, P = shape.bars, octaves(shape.pitches)
-        growths(shape.steps, 2)  # refuses what cannot be halved twice
         a, b, c, d = scaled(width, 128, 256, 512, 1024)
-        both, left = min(2, N), shape.steps // 4
+        both, left = min(2, N), quarters(shape.steps)
         layers: list[Layer] = [
             (a, BARS, both, {"stride": 1, "size": N}),
             (a, BARS, N - both + 1, {}),
@@ -133,7 +134,7 @@ class BookCritic(nn.Module):
             (a, STEPS, 2, {}),
             *narrowing(left, b, c, d),
         ]
-        self.blocks = reading(1, shape.tracks, layers, SLOPE)
+        self.blocks = reading(1, shape.tracks, layers, SLOPE, plain=plain)
         self.blocks.append(Block(Shrink(1, d, 1, STEPS, 1), linear))
         self.cells = [Cell(BARS, N), Cell(PITCHES, 12), Cell(PITCHES, P), *time_cells(2, 2, left)]
         self.plain = plain
@@ -144,11 +145,11 @@ class BookCritic(nn.Module):
         return x.flatten()
 
 
-def reading(bank: int, inputs: int, layers: Sequence[Layer], slope: float) -> Chain:
+def reading(bank: int, inputs: int, layers: Sequence[Layer], slope: float, *, plain: bool) -> Chain:
     """A critic's convolutions, each with LeakyReLU."""
-    widths = chain([inputs, *[layer[0] for layer in layers]])
+    widths = pairwise([inputs, *[layer[0] for layer in layers]])
     return Chain(
-        Block(Shrink(bank, c, d, axis, kernel, **options), leaky(slope))
+        Block(Shrink(bank, c, d, axis, kernel, **options), leaky(slope, plain=plain))
         for (c, d), (_, axis, kernel, options) in zip(widths, layers, strict=True)
     )
 

@@ -28,7 +28,7 @@ class Config:
     """Names of the tracks."""
     lines: bool = True
     """Tracks are lines of single notes; False: chords too."""
-    steps: int = 16
+    steps_per_bar: int = 16
     """Steps of a bar."""
     low: int = 36
     """Lowest MIDI pitch of the rolls."""
@@ -162,7 +162,7 @@ PAPER = replace(
     first_only=False,
     tracks=BAND,
     lines=False,
-    steps=96,
+    steps_per_bar=96,
     low=24,
     high=107,
     bars=4,
@@ -171,7 +171,7 @@ PAPER = replace(
 BINARY = replace(PAPER, design="binary", train=replace(BOOK.train, lr=2e-3, batch=32))
 BAND_RECIPE = replace(
     PAPER,
-    steps=16,
+    steps_per_bar=16,
     bars=2,
     width=0.25,
     adversary="r1",

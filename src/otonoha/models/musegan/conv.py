@@ -27,12 +27,12 @@ class Convolutional(Adversarial):
 
     def view(self, rolls: Tensor) -> Tensor:
         """State rolls -> 1 where a note sounds, else -1."""
-        sounds = rolls > 0
+        flat = rolls.flatten(-3, -2)
+        sounds = flat > 0
         if self.shape.steps >= GAP:
-            flat = rolls.flatten(-3, -2)
             again = (flat[..., :-1, :] == 2) & (flat[..., 1:, :] == 1)
-            sounds.flatten(-3, -2)[..., :-1, :] &= ~again
-        return sounds.float() * 2 - 1
+            sounds[..., :-1, :] &= ~again
+        return sounds.reshape(rolls.shape).float() * 2 - 1
 
     def write(self, codes: Noise, given: Tensor | None, temperature: float) -> np.ndarray:
         """What is above 0 sounds, and begins where it did not sound before."""
@@ -70,7 +70,7 @@ class Book(Convolutional):
 
     def build(self) -> dict[str, nn.Module]:
         """Generator and critic."""
-        how = {"width": self.config.width, "plain": self.config.plain}
+        how: dict[str, Any] = {"width": self.config.width, "plain": self.config.plain}
         return {
             "generator": BookGenerator(self.shape, self.widths, **how),
             "critic": BookCritic(self.shape, **how),

@@ -64,6 +64,11 @@ class Design:
         """The model's networks."""
         return self.model.networks
 
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.networks.parameters()).device
+
     # -- blanks ----------------------------------------------------------------------------------------
 
     widths: Widths
@@ -104,7 +109,7 @@ class Design:
     def noise(self, batch: int, generator: torch.Generator | None = None) -> Noise:
         """Standard normal noise for phrases of the trained length."""
         found = draw(batch, self.shape.tracks, self.vectors(self.shape.bars), self.widths, generator)
-        return found.to(next(self.networks.parameters()).device)
+        return found.to(self.device)
 
     def given_of(self, rolls: Tensor) -> Tensor | None:
         """The given track (B, N, S, P) of phrases."""
@@ -114,7 +119,7 @@ class Design:
         """A phrase for every real one, whose given track it receives; rolls (B, M, N, S, P)."""
         generator = torch.Generator().manual_seed(seed)
         parts = []
-        for rows in real.split(128):
+        for rows in real.to(self.device).split(128):
             codes = self.codes(self.noise(len(rows), generator))
             parts.append(self.write(codes, self.given_of(rows), 1.0))
         return np.concatenate(parts)
@@ -128,7 +133,11 @@ class Design:
         """Metrics of generated phrases; "loss" is their distance to the real ones; a collapse is said."""
         real = self.windows(sequences).some(MEASURED)
         generated = self.write_some(real)
-        known = {"low": self.codec.low, "tracks": self.codec.tracks, "lines": self.codec.lines}
+        known: dict[str, Any] = {
+            "low": self.codec.low,
+            "tracks": self.codec.tracks,
+            "lines": self.codec.lines,
+        }
         unique = band_report.collapse(generated)
         figures: dict[str, Any] = {
             "loss": band_report.distance(generated, real.numpy(), **known),
@@ -145,7 +154,7 @@ class Design:
         """Rolls of a piece (n, M, S, P) -> (n,) the critic's score of each bar: mean over the phrases it is in."""
         N = self.shape.bars
         windows = np.stack([rolls[b : b + N] for b in range(len(rolls) - N + 1)])
-        each = self.opinion(torch.from_numpy(windows.swapaxes(1, 2)))
+        each = self.opinion(torch.from_numpy(windows.swapaxes(1, 2)).to(self.device))
         total, count = np.zeros(len(rolls)), np.zeros(len(rolls))
         for start, score in enumerate(each):
             total[start : start + N] += score

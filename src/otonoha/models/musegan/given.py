@@ -21,6 +21,11 @@ def track_given(score: Score, codec: Roll, name: str) -> np.ndarray:
     if len(chosen) != 1:
         names = ", ".join(repr(t.name) for t in full)
         raise ValueError(f"the prompt needs a single track, or one named {name!r}; it has {names}")
+    end = max(n.end for n in chosen[0].notes) / score.tpq
+    if end < codec.bar:
+        raise ValueError(
+            f"the given track ends after {end:g} quarter notes, it needs a bar of {codec.metre} at least"
+        )
     alone = score.copy()
     track = chosen[0].copy()
     track.name = name

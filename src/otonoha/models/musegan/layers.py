@@ -15,9 +15,8 @@ are those of torch's convolutions with a G in front, so both forms share them. T
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from math import prod
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -235,11 +234,31 @@ def linear(x: Tensor) -> Tensor:
     return x
 
 
-def leaky(slope: float) -> Activation:
-    """LeakyReLU in place, of this slope below zero."""
+class _Leaky(torch.autograd.Function):
+    """LeakyReLU in place. Its slope does not depend on x, so a gradient penalty ends here.
+
+    That of torch sends zeros on instead, through all layers before: a backward pass for nothing.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
+        ctx.slope = slope
+        ctx.mark_dirty(x)
+        out = F.leaky_relu_(x, slope)
+        ctx.save_for_backward(out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (out,) = ctx.saved_tensors
+        return torch.ops.aten.leaky_relu_backward(gradient, out.detach(), ctx.slope, True), None
+
+
+def leaky(slope: float, *, plain: bool = False) -> Activation:
+    """LeakyReLU in place, of this slope below zero; `plain`: torch's."""
 
     def activation(x: Tensor) -> Tensor:
-        return F.leaky_relu_(x, slope)
+        return F.leaky_relu_(x, slope) if plain else cast(Tensor, _Leaky.apply(x, slope))
 
     return activation
 
@@ -276,13 +295,19 @@ def scaled(width: float, *channels: int) -> list[int]:
     return [max(1, round(c * width)) for c in channels]
 
 
+def quarters(steps: int) -> int:
+    """Steps of a quarter of a bar, which must be whole."""
+    if steps < 4 or steps % 4:
+        raise ValueError(f"a bar of this network has a multiple of 4 steps (16, 12, 96 …), not {steps}")
+    return steps // 4
+
+
 def growths(steps: int, doublings: int) -> list[int]:
     """A bar's steps as a start of at least 2, at most so many doublings, and a tripling where steps allow it.
 
     16 -> [2, 2, 2, 2]; 96 with four doublings -> [2, 2, 2, 2, 2, 3]; 20 -> [5, 2, 2].
     """
-    if steps < 4 or steps % 4:
-        raise ValueError(f"a bar of this network has a multiple of 4 steps (16, 12, 96 …), not {steps}")
+    quarters(steps)
     last = [3] if steps % 3 == 0 else []
     factors: list[int] = []
     start = steps // prod(last)
@@ -299,8 +324,3 @@ def octaves(pitches: int) -> int:
         near = f"{below} or {above}" if below else "12"
         raise ValueError(f"this network needs whole octaves: {near} pitches (high - low + 1), not {pitches}")
     return pitches // 12
-
-
-def chain(sizes: Sequence[int]) -> list[tuple[int, int]]:
-    """Inputs and outputs of layers in a row."""
-    return list(pairwise(sizes))

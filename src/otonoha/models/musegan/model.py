@@ -25,6 +25,7 @@ from otonoha.models.musegan.design import Design
 from otonoha.models.musegan.given import track_given
 from otonoha.models.musegan.shape import Noise
 from otonoha.music.score import tempo_map
+from otonoha.music.suggest import one_of
 from otonoha.sample.job import Job
 from otonoha.sample.tasks import Accompany, Compose, Critique, Done, Progress, Request, Take
 from otonoha.tokens.base import Codec, Tokens
@@ -54,25 +55,26 @@ class MuseGAN(Model):
     def __init__(self, config: Any = "small", *, codec: Codec | str | None = None, **options: Any) -> None:
         super().__init__(config, **options)
         c = self.config
-        if codec is None or isinstance(codec, str):
-            codec = Roll(
-                tuple(c.tracks), c.lines, steps_per_bar=c.steps, low=c.low, high=c.high, metre=c.metre
-            )
+        name = c.codec if codec is None else codec if isinstance(codec, str) else codec.name
+        if name != Roll.name:
+            raise ValueError(f"musegan writes with the codec roll, not {name}")
         if not isinstance(codec, Roll):
-            raise ValueError(f"musegan writes with the codec roll, not {codec.name}")
+            codec = Roll(
+                tuple(c.tracks), c.lines, steps_per_bar=c.steps_per_bar, low=c.low, high=c.high, metre=c.metre
+            )
         self.codec: Codec = codec
         self.config = replace(
             c,
             tracks=codec.tracks,
             lines=codec.lines,
-            steps=codec.steps_per_bar,
+            steps_per_bar=codec.steps_per_bar,
             low=codec.low,
             high=codec.high,
             metre=codec.metre,
         )
         if c.given and c.given not in codec.tracks:
             raise ValueError(f"given must be one of the tracks {', '.join(codec.tracks)}, got {c.given!r}")
-        module, _, kind = DESIGNS[c.design].partition(":")
+        module, _, kind = DESIGNS[one_of(c.design, DESIGNS, "design")].partition(":")
         self.design: Design = getattr(import_module(f"{__package__}.{module}"), kind)(self)
         self.capabilities = Capabilities(tasks=(Accompany if c.given else Compose,), explain=True)  # type: ignore[misc]
 
@@ -108,9 +110,11 @@ class MuseGAN(Model):
         return self.design.evaluate(sequences)
 
     def _save_to(self, folder: Path) -> None:
+        learning = self.networks.training
         with torch.no_grad():
             self.networks.eval()
-            scores = self.design.opinion(self._real.to(next(self.networks.parameters()).device))
+            scores = self.design.opinion(self._real.to(self.design.device))
+            self.networks.train(learning)
             self.card["critic on real phrases"] = [
                 round(float(q), 4) for q in np.quantile(scores, np.linspace(0, 1, 21))
             ]
@@ -137,14 +141,14 @@ class MuseGAN(Model):
 
     @torch.no_grad()
     def rolls(
-        self, controls: Controls, seed: int, index: int, bars: int, given: np.ndarray | None = None
+        self, controls: knobs.Controls, seed: int, index: int, bars: int, given: np.ndarray | None = None
     ) -> np.ndarray:
         """State rolls (M, N, S, P) of one take; `given` (N, S, P) of the given track."""
         temperature = 1.0 if controls.temperature is None else controls.temperature
-        heard = None if given is None else torch.from_numpy(given)[None]
+        heard = None if given is None else torch.from_numpy(given)[None].to(self.design.device)
         return self.design.write(self.codes(controls, seed, index, bars), heard, temperature)[0]
 
-    def codes(self, controls: Controls, seed: int, index: int, bars: int) -> Noise:
+    def codes(self, controls: knobs.Controls, seed: int, index: int, bars: int) -> Noise:
         """The codes of the bars of a take."""
         return knobs.codes_of(
             controls,
@@ -156,7 +160,7 @@ class MuseGAN(Model):
             widths=self.design.widths,
             train_bars=self.config.bars,
             given=self.config.given,
-            device=next(self.networks.parameters()).device,
+            device=self.design.device,
         )
 
     def _tempo(self, request: Request) -> float:

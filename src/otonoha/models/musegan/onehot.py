@@ -11,6 +11,7 @@ Axes: B phrases, M tracks, N bars, S steps of a bar, T = N S, C classes (rest, h
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
@@ -64,7 +65,8 @@ class Generator(nn.Module):
     """Noise -> classes. A bar is written by one perceptron for every track, all tracks at once.
 
     Chords and style also make a harmony, for every step a number for each pitch class, that raises the pitches of
-    all tracks alike: without it, tracks that agree must be found by chance.
+    all tracks alike: without it, tracks that agree must be found by chance. And every track has a contour, a height
+    for every step that raises the pitches near it, so that a line is a line from the beginning.
     """
 
     fold: Tensor
@@ -82,7 +84,8 @@ class Generator(nn.Module):
         sizes = [widths.total + heard, hidden, hidden, shape.steps * self.depth]
         self.layers = nn.ModuleList(PerTrack(M, a, b) for a, b in pairwise(sizes))
         self.norms = nn.ModuleList(nn.LayerNorm(b) for b in sizes[1:])
-        self.last = PerTrack(M, self.depth, KINDS + shape.pitches)
+        self.last = PerTrack(M, self.depth, KINDS + shape.pitches + 1)
+        self.reach = nn.Parameter(torch.full((M, 1, 1), math.log(4.0)))
         common = widths.chords + widths.style
         self.harmony = nn.Sequential(
             nn.Linear(common, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, shape.steps * 12)
@@ -107,12 +110,15 @@ class Generator(nn.Module):
             x = torch.cat([x, self.listen(given)[:, None].expand(B, M, N, -1)], -1)
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = F.leaky_relu(norm(layer(x)), 0.2)
-        kinds, pitches = self.last(x.reshape(B, M, N * self.shape.steps, self.depth)).split(
-            [KINDS, self.shape.pitches], -1
+        P = self.shape.pitches
+        kinds, pitches, height = self.last(x.reshape(B, M, N * self.shape.steps, self.depth)).split(
+            [KINDS, P, 1], -1
         )
+        rows = torch.arange(P, device=x.device) - P / 2
+        near = -0.5 * ((rows - 6 * height) / self.reach.exp()).square()
         style = codes.style if codes.style.ndim == 3 else codes.style[:, None].expand(B, N, -1)
         harmony = self.harmony(torch.cat([codes.chords, style], -1))
-        return kinds, pitches + harmony.view(B, 1, N * self.shape.steps, 12) @ self.fold
+        return kinds, pitches + near + harmony.view(B, 1, N * self.shape.steps, 12) @ self.fold
 
     def bars(self, codes: Noise, given: Tensor | None = None) -> Tensor:
         """Codes -> straight-through choices (B, M, T, C), the given track in its place."""

@@ -32,6 +32,7 @@ from otonoha.models.musegan.layers import (
     leaky,
     linear,
     octaves,
+    quarters,
     scaled,
     time_cells,
 )
@@ -68,7 +69,7 @@ class Encoder(nn.Module):
         self.blocks = Chain(
             Block(
                 Shrink(1, channels if i else 1, channels, cell.axis, cell.size, axes=BAR),
-                leaky(SLOPE),
+                leaky(SLOPE, plain=plain),
                 norm=True,
             )
             for i, cell in enumerate(fine_first)
@@ -161,18 +162,17 @@ class PaperCritic(nn.Module):
         self.judged = others(shape.tracks, given)
         self.plain, self.N = plain, shape.bars
         N, P = shape.bars, octaves(shape.pitches)
-        growths(shape.steps, 2)  # refuses what cannot be halved twice
         bank, inputs = (len(self.judged), 1) if self.apart else (1, shape.tracks)
         a, b, c, d = scaled(width, 128, 256, 512, 1024)
-        left, both = shape.steps // 4, min(2, N)
+        left, both = quarters(shape.steps), min(2, N)
         bar: list[Layer] = [(a, PITCHES, 12, {}), (a, PITCHES, P, {}), (a, STEPS, 2, {}), (a, STEPS, 2, {})]
         phrase: list[Layer] = [
             (c, BARS, both, {"stride": 1, "size": N}),
             (a, BARS, N - both + 1, {}),
             (d, BARS, 1, {}),
         ]
-        self.bar = reading(bank, inputs, [*bar, *narrowing(left, b, c, d)], SLOPE)
-        self.phrase = reading(bank, d, phrase, SLOPE)
+        self.bar = reading(bank, inputs, [*bar, *narrowing(left, b, c, d)], SLOPE, plain=plain)
+        self.phrase = reading(bank, d, phrase, SLOPE, plain=plain)
         self.bar_score = Block(Shrink(bank, d, 1, BARS, 1), linear)
         self.phrase_score = Block(Shrink(bank, d, 1, BARS, 1), linear)
         self.cells = [Cell(PITCHES, 12), Cell(PITCHES, P), *time_cells(2, 2, left), Cell(BARS, N)]

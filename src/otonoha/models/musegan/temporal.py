@@ -69,16 +69,14 @@ class FourNoises(nn.Module):
     def codes(self, noise: Noise) -> Noise:
         """Noise with K = 1 -> codes with K = N."""
         B, N, M = len(noise), self.shape.bars, self.shape.tracks
-        chords = noise.chords.expand(B, N, -1)
-        melody = noise.melody.expand(B, M, N, -1)
+        chords, melody = noise.chords.expand(B, N, -1), noise.melody.expand(B, M, N, -1)
         if self.chords is not None:
             chords = self.chords(noise.chords)[:, 0]
         if self.melody is not None:
             played = self.melody(noise.melody[:, self.played, 0])
-            melody = played
-            if len(self.played) < M:
-                melody = noise.melody.new_zeros(B, M, N, self.widths.melody)
-                melody = melody.index_copy(1, torch.tensor(self.played, device=played.device), played)
+            silent = played.new_zeros(B, N, self.widths.melody)
+            tracks = dict(zip(self.played, played.unbind(1), strict=True))
+            melody = torch.stack([tracks.get(m, silent) for m in range(M)], 1)
         return Noise(chords, noise.style, melody, noise.groove)
 
     def bars(self, codes: Noise, given: Tensor | None = None) -> Tensor:

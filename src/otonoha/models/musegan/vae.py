@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -41,6 +41,11 @@ class Lines(Design):
             "temporal": Temporal(c.noise, H, H // 2 if listens else 0),
         }
 
+    @property
+    def decoder(self) -> Decoder:
+        """What writes the lines."""
+        return cast(Decoder, self.networks["generator"])
+
     def objectives(self) -> list[Objective]:
         """The bound on the nats of the lines, then the flows on what the posterior draws."""
         nets = self.networks
@@ -60,24 +65,23 @@ class Lines(Design):
             for k, v in told.items()
         }
 
-    def nats(self, rolls: Tensor, drop: float = 0.0) -> dict[str, Tensor]:
-        """Of phrases: "lines" (B, N) of the written tracks by bar, "codes" (B,), "chroma" (B,)."""
+    def nats(self, rolls: Tensor, drop: float = 0.0, *, means: bool = False) -> dict[str, Tensor]:
+        """Of phrases: "lines" (B, N) of the written tracks by bar, "codes" (B,), "chroma" (B,).
+
+        Given codes that are drawn from the posterior, or its means.
+        """
         classes, sounds, posterior = self.read(rolls)
-        chords, style = posterior.drawn()
+        chords, style = (posterior.chords[0], posterior.style[0]) if means else posterior.drawn()
         given = None if self.given is None else classes[:, self.given]
-        plan, harmony = self.networks["generator"].plan(chords, style, given)  # type: ignore[operator]
-        each = self.networks["generator"].nats(plan, classes, sounds, drop)  # type: ignore[operator]
+        plan, harmony = self.decoder.plan(chords, style, given)
+        each = self.decoder.nats(plan, classes, sounds, drop)
         written = [m for m in range(self.shape.tracks) if m != self.given]
         bars = each[:, written].sum(1).unflatten(-1, (self.shape.bars, -1)).sum(-1)
-        sounding = (
-            F.one_hot(sounds, 1 + self.shape.pitches)[..., 1:].float() @ self.networks["generator"].fold.T
-        )  # type: ignore[operator]
+        sounding = F.one_hot(sounds, 1 + self.shape.pitches)[..., 1:].float() @ self.decoder.fold.T
         chroma = F.binary_cross_entropy_with_logits(
-            self.networks["generator"].chroma(harmony),
-            sounding.amax(1),
-            reduction="none",  # type: ignore[operator]
+            self.decoder.chroma(harmony), sounding.amax(1), reduction="none"
         )
-        return {"lines": bars, "codes": sum(posterior.nats()), "chroma": chroma.flatten(1).sum(1)}  # type: ignore[dict-item]
+        return {"lines": bars, "codes": sum(posterior.nats()), "chroma": chroma.flatten(1).sum(1)}
 
     def read(self, rolls: Tensor) -> tuple[Tensor, Tensor, Posterior]:
         """Rolls -> classes, what sounds, the posterior of the codes."""
@@ -94,7 +98,9 @@ class Lines(Design):
 
     def _heard(self, given: Tensor | None) -> Tensor | None:
         """What the decoder's listener makes of the given classes (B, T), which the flows hear as well."""
-        return None if given is None else self.networks["generator"].listen(given)  # type: ignore[operator]
+        if given is None or self.decoder.listen is None:
+            return None
+        return self.decoder.listen(given)
 
     def vectors(self, bars: int) -> int:
         """One for each bar."""
@@ -110,7 +116,7 @@ class Lines(Design):
         with torch.no_grad():
             chords, style = self.networks["temporal"](codes.chords, codes.style, self._heard(classes))
             coded = Noise(chords, style, codes.melody, codes.groove)
-            written = self.networks["generator"].write(coded, temperature=temperature, given=classes)  # type: ignore[operator]
+            written = self.decoder.write(coded, temperature=temperature, given=classes)
         if classes is not None:
             written[:, self.given] = classes
         return self.codec.rolls_of(written.cpu().numpy())
@@ -118,4 +124,4 @@ class Lines(Design):
     @torch.no_grad()
     def opinion(self, rolls: Tensor) -> np.ndarray:
         """Log-likelihood of each bar's lines given their codes, nats per bar: how much at home the decoder is."""
-        return -self.nats(rolls)["lines"].mean(1).cpu().numpy()
+        return -self.nats(rolls, means=True)["lines"].mean(1).cpu().numpy()

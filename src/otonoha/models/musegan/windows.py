@@ -69,7 +69,8 @@ class Windows:
         ).reshape(-1, 2)
         if not len(self.places):
             raise ValueError(
-                f"there is nothing to learn from: none of {len(self.pieces)} pieces has a phrase of {bars} bars with a note"
+                f"there is nothing to learn from: none of {len(self.pieces)} pieces "
+                f"has a phrase of {bars} bars with a note"
             )
 
     def __len__(self) -> int:
@@ -107,6 +108,6 @@ def _shifts(codec: Roll, tokens: Tokens) -> range:
 
 
 def _places(piece: int, rolls: np.ndarray, bars: int, first_only: bool) -> list[tuple[int, int]]:
-    sounding = rolls.any(axis=(1, 2, 3))
+    sounding = np.asarray(rolls.any(axis=(1, 2, 3)))
     found = [(piece, b) for b in range(len(rolls) - bars + 1) if sounding[b : b + bars].any()]
     return found[:1] if first_only else found
