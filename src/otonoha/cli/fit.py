@@ -196,7 +196,7 @@ def _train(
     model.card |= {"steps": outcome.step, "seed": model.config.train.seed}
     if best is not None:
         model.card["metrics"] = {
-            f"best {model.config.train.monitor} loss (nats, step {outcome.best_step})": best
+            f"best {model.config.train.monitor} loss ({model.capabilities.measure}, step {outcome.best_step})": best
         }
     model.save(folder)
     _tell(model, folder, outcome, best, output)
@@ -218,7 +218,7 @@ def _tell(model: Any, folder: Path, outcome: Any, best: float | None, output: Ou
     said = (
         ""
         if best is None
-        else f"; best {model.config.train.monitor} loss {best:.4f} nats at step {outcome.best_step}"
+        else f"; best {model.config.train.monitor} loss {best:.4f} ({model.capabilities.measure}) at step {outcome.best_step}"
     )
     output.say(f"{outcome.step} steps{said}")
     output.say(f"{shown}  ({model.parameters:,} parameters)")

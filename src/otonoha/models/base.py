@@ -48,6 +48,8 @@ class Capabilities:
     likelihood: bool = False
     """"exact": nats per symbol are those of the whole sequence."""
     explain: bool = False
+    measure: str = "nats"
+    """Unit of the "loss" of `evaluate`."""
 
 
 class Model:

@@ -18,6 +18,7 @@ from otonoha.models.musegan.layers import (
     Shrink,
     fold,
     growths,
+    leaky,
     linear,
     octaves,
     scaled,
@@ -119,6 +120,19 @@ def test_fresh_weights():
     assert block.layer.weight.std().item() == pytest.approx(0.02, rel=0.01)
     assert block.layer.weight.mean().abs() < 1e-3
     assert not block.layer.bias.any()
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_penalty_sends_nothing_back_through_the_slopes_of_leaky_relu(plain):
+    x, weight = maps(6, 4).requires_grad_(True), maps(5, 6).requires_grad_(True)
+    bias = torch.zeros(5, 1, dtype=torch.float64, requires_grad=True)
+    out = leaky(0.3, plain=plain)(weight @ x + bias)
+    torch.testing.assert_close(out, F.leaky_relu(weight @ x, 0.3))
+    (slope,) = torch.autograd.grad(out.sum(), x, create_graph=True)
+    slope.square().sum().backward()
+    steep = 0.3 + 0.7 * (out > 0).double()
+    torch.testing.assert_close(weight.grad, 2 * steep @ (weight.T @ steep).T)
+    assert (bias.grad is None) == (not plain)  # torch's LeakyReLU sends zeros all the way
 
 
 def test_how_steps_grow():

@@ -223,6 +223,11 @@ def test_what_convolutions_write_holds_and_strikes():
     rolls[0, 2, 0, 6:, 7] = rolls[0, 2, 1, 0, 7] = 0.1
     line = model.design.states(rolls)[0, 2, :, :, 7].ravel().tolist()
     assert line == [0, 0, 1, 2, 2, 0, 1, 2, 2, 0, 0, 0, 0, 0, 0, 0]
+    rolls[0, 2, 0, 3, 20] = 0.9  # louder: in a line it sounds alone
+    chords, lines = (fitted(f"musegan/{n}").design.states(rolls)[0, 2, 0] for n in ("paper", "jamming"))
+    assert np.flatnonzero(chords[3]).tolist() == [7, 20]
+    assert np.flatnonzero(lines[3]).tolist() == [20]
+    assert lines[:, 7].tolist() == [0, 0, 1, 0, 1, 0, 1, 2]
     book = fitted("musegan/book")
     loud = torch.zeros(1, 4, 2, 8, 48)
     loud[..., 3] = 0.1

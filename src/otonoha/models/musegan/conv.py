@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from otonoha.models.musegan import binary, paper
@@ -43,8 +44,11 @@ class Convolutional(Adversarial):
         return states
 
     def states(self, rolls: Tensor) -> np.ndarray:
-        """Rolls (B, M, N, S, P) in [-1, 1] -> states."""
-        sounds = (rolls > 0).cpu().numpy()
+        """Rolls (B, M, N, S, P) in [-1, 1] -> states; of a line, the loudest pitch alone."""
+        above = rolls > 0
+        if self.codec.lines:
+            above &= F.one_hot(rolls.argmax(-1), self.shape.pitches).bool()
+        sounds = above.cpu().numpy()
         flat = sounds.reshape(*sounds.shape[:2], -1, sounds.shape[-1])
         before = np.zeros_like(flat)
         before[:, :, 1:] = flat[:, :, :-1]

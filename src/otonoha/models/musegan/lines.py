@@ -110,18 +110,23 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
 class Flow(nn.Module):
     """Standard normal x_0 (…, Z) -> x_1, given a condition (…, D): dx/dt = v(x, t, condition)."""
 
-    def __init__(self, width: int, condition: int, hidden: int) -> None:
+    def __init__(self, width: int, condition: int, hidden: int, depth: int) -> None:
         super().__init__()
         self.first = nn.Linear(width + condition + 16, hidden)
-        self.inner = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(2))
-        self.last = nn.Linear(hidden, width)
+        self.inner = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden)
+            )
+            for _ in range(depth)
+        )
+        self.last = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, width))
 
     def velocity(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
         """v at time (…, 1) in [0, 1]."""
         turns = time * torch.exp(torch.linspace(0, 4, 8, device=x.device))
         h = F.silu(self.first(torch.cat([x, condition, turns.sin(), turns.cos()], -1)))
         for layer in self.inner:
-            h = h + F.silu(layer(h))
+            h = h + layer(h)
         return self.last(h)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
@@ -144,8 +149,8 @@ class Temporal(nn.Module):
 
     def __init__(self, noise: int, hidden: int, heard: int = 0) -> None:
         super().__init__()
-        self.style = Flow(noise, 0, hidden)
-        self.chords = Flow(noise, 2 * noise + 1 + heard, hidden)
+        self.style = Flow(noise, 0, hidden // 2, 1)
+        self.chords = Flow(noise, 2 * noise + 1 + heard, hidden, 3)
 
     def forward(self, chords: Tensor, style: Tensor, heard: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """chords (B, N, Z), style (B, Z) or (B, N, Z) -> codes of the same shapes."""

@@ -76,7 +76,8 @@ class MuseGAN(Model):
             raise ValueError(f"given must be one of the tracks {', '.join(codec.tracks)}, got {c.given!r}")
         module, _, kind = DESIGNS[one_of(c.design, DESIGNS, "design")].partition(":")
         self.design: Design = getattr(import_module(f"{__package__}.{module}"), kind)(self)
-        self.capabilities = Capabilities(tasks=(Accompany if c.given else Compose,), explain=True)  # type: ignore[misc]
+        tasks = (Accompany if c.given else Compose,)
+        self.capabilities = Capabilities(tasks=tasks, explain=True, measure="distance to real phrases")  # type: ignore[misc]
 
     def build(self) -> dict[str, nn.Module]:
         """The design's networks."""

@@ -18,6 +18,10 @@ from otonoha.train.objective import Context, Objective
 
 HIDDEN_STEPS = 0.15
 """Share of the steps before that the decoder does not see while it learns, so that it listens to the plan."""
+SETTLED = 2 / 3
+"""Share of the training after which the codes have settled and the flows begin to learn them."""
+DRAWS = 8
+"""Codes that the flows see of each phrase of a batch."""
 CHROMA = 0.2
 """Weight of the nats of which pitch classes sound at a step: what the harmony is to say."""
 
@@ -38,7 +42,7 @@ class Lines(Design):
         return {
             "encoder": Encoder(self.shape, c.noise, 3 * H // 4),
             "generator": Decoder(self.shape, c.noise, low=self.codec.low, hidden=H, given=listens),
-            "temporal": Temporal(c.noise, H, H // 2 if listens else 0),
+            "temporal": Temporal(c.noise, 6 * H // 5, H // 2 if listens else 0),
         }
 
     @property
@@ -52,12 +56,18 @@ class Lines(Design):
         both = [*nets["encoder"].parameters(), *nets["generator"].parameters()]
         return [
             Objective("lines", both, self.lines_loss),
-            Objective("temporal", nets["temporal"].parameters(), self.temporal_loss),
+            Objective(
+                "temporal",
+                nets["temporal"].parameters(),
+                self.temporal_loss,
+                active=lambda step: step >= SETTLED * self.config.train.steps,
+                lr=2 * self.config.train.lr,
+            ),
         ]
 
     def lines_loss(self, batch: Phrases, context: Context) -> tuple[Tensor, dict[str, Any]]:
         """Nats of a phrase: its lines, and `latent` times the nats of its codes."""
-        told = self.nats(batch.rolls, HIDDEN_STEPS)
+        told = self.nats(batch.rolls, drop=HIDDEN_STEPS)
         codes = self.config.latent * min(1.0, 0.1 + 4 * context.step / context.steps) * told["codes"]
         loss = told["lines"].sum(1) + codes + CHROMA * told["chroma"]
         return loss.mean() / self.shape.bars, {
@@ -94,7 +104,9 @@ class Lines(Design):
         with torch.no_grad():
             classes, _, posterior = self.read(batch.rolls)
             heard = self._heard(None if self.given is None else classes[:, self.given])
-        return self.networks["temporal"].loss(*posterior.drawn(), heard), {}  # type: ignore[operator]
+            chords, style = (torch.cat(each) for each in zip(*(posterior.drawn() for _ in range(DRAWS))))
+        heard = None if heard is None else heard.repeat(DRAWS, 1, 1)
+        return self.networks["temporal"].loss(chords, style, heard), {}  # type: ignore[operator]
 
     def _heard(self, given: Tensor | None) -> Tensor | None:
         """What the decoder's listener makes of the given classes (B, T), which the flows hear as well."""
@@ -123,5 +135,5 @@ class Lines(Design):
 
     @torch.no_grad()
     def opinion(self, rolls: Tensor) -> np.ndarray:
-        """Log-likelihood of each bar's lines given their codes, nats per bar: how much at home the decoder is."""
+        """Log-likelihood of each bar's lines given their likeliest codes, nats per bar: how much at home the decoder is."""
         return -self.nats(rolls, means=True)["lines"].mean(1).cpu().numpy()
