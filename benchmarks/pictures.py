@@ -26,6 +26,30 @@ def main() -> None:
     answer = oto.load("answer").sample(oto.Answer, prompt=question, seed=4)
     oto.plot.save(oto.plot.roll(answer, title="question and answer"), PICTURES / "answer.png")
     oto.plot.save(oto.plot.spectrogram(oto.render(take)), PICTURES / "spectrogram.png")
+    choir()
+
+
+def choir() -> None:
+    """Of MuseGAN: tracks by bars, the groove of the bass turned, the score of every bar."""
+    model = oto.load("choir")
+    piece = model.sample(bars=8, seed=3)
+    oto.plot.save(oto.plot.grid(piece, title="otonoha sample choir --seed 3"), PICTURES / "musegan_grid.png")
+    turned = {"groove_seed": 9, "melody_seed": 9, "only_tracks": "bass", "bars": 4}
+    settings = [
+        (f"{mix:g}", model.sample(seed=3, groove_mix=mix, melody_mix=mix, **turned))
+        for mix in (0, 0.25, 0.5, 1)
+    ]
+    oto.plot.save(
+        oto.plot.sweep(settings, title="groove and melody of the bass"), PICTURES / "musegan_sweep.png"
+    )
+    known = oto.corpus("bach-chorales").valid[0].score()
+    seen = model.explain(known)
+    oto.plot.save(
+        oto.plot.conductor(
+            known, seen.scores, seen.real, title="a chorale the model does not know, bar by bar"
+        ),
+        PICTURES / "musegan_conductor.png",
+    )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ def main(name: str) -> None:
     model.card |= {
         "name": name,
         "summary": SUMMARY[name],
-        "data": "bach-chorales in 4/4 (public-domain music, encodings distributed with music21 by permission), train split",
+        "data": "bach-chorales in 4/4, train split (public-domain music, encodings distributed with music21 "
+        "by permission)",
         "licence": "Apache-2.0 for the weights; the music it learnt from is in the public domain",
         "corpora": "bach-chorales",
         "command": f"python benchmarks/ship_musegan.py {name}",
@@ -54,7 +55,9 @@ def main(name: str) -> None:
     for part in ("metrics",):
         model.card[part] = {k: v for k, v in model.card[part].items() if not isinstance(v, str)}
     folder = model.save(SHIPPED / name, half=True)
-    print(folder, f"{sum(p.stat().st_size for p in folder.iterdir()) / 1e6:.2f} MB", dataclasses.asdict(outcome))
+    print(
+        folder, f"{sum(p.stat().st_size for p in folder.iterdir()) / 1e6:.2f} MB", dataclasses.asdict(outcome)
+    )
 
 
 if __name__ == "__main__":

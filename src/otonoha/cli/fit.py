@@ -215,11 +215,10 @@ def _tell(model: Any, folder: Path, outcome: Any, best: float | None, output: Ou
     if model.skipped:
         piece, why = model.skipped[0]
         output.note(f"left out: {count(len(model.skipped), 'piece')}; the first: {piece}: {why}")
-    said = (
-        ""
-        if best is None
-        else f"; best {model.config.train.monitor} loss {best:.4f} ({model.capabilities.measure}) at step {outcome.best_step}"
-    )
+    said = ""
+    if best is not None:
+        found = f"{best:.4f} ({model.capabilities.measure})"
+        said = f"; best {model.config.train.monitor} loss {found} at step {outcome.best_step}"
     output.say(f"{outcome.step} steps{said}")
     output.say(f"{shown}  ({model.parameters:,} parameters)")
     from otonoha.sample.tasks import Compose

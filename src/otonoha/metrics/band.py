@@ -14,8 +14,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from otonoha.metrics.line import shares
 from otonoha.metrics.played import Notes, Played
+from otonoha.metrics.shares import shares
 from otonoha.music.suggest import one_of
 
 FOLDS = ("pitch-class", "musegan-legacy")

@@ -20,9 +20,9 @@ import numpy as np
 
 from otonoha.metrics import band as own
 from otonoha.metrics import together
-from otonoha.metrics.compare import divergence
 from otonoha.metrics.copies import nearest_distance, unique_share
 from otonoha.metrics.played import Played, played, scattered
+from otonoha.metrics.shares import divergence
 
 Row = dict[str, object]
 Parts = dict[str, dict[str, float]]

@@ -21,7 +21,8 @@ import numpy as np
 from symusic import Score
 
 from otonoha.metrics import pitch, rhythm, structure
-from otonoha.metrics.line import Line, line, mean, shares
+from otonoha.metrics.line import Line, line
+from otonoha.metrics.shares import average_shares, divergence, mean, overlap, standardised_difference
 
 Row = dict[str, object]
 NUMBERS: Mapping[str, Callable[[Line], float]] = {
@@ -97,40 +98,6 @@ def _distribution_row(name: str, generated: list[np.ndarray], real: list[np.ndar
         "generated_shares": [round(float(x), 5) for x in ours],
         "real_shares": [round(float(x), 5) for x in theirs],
     }
-
-
-def average_shares(histograms: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean of the histograms that counted anything, as shares; zeros when none did."""
-    counted = [h for h in histograms if h.sum()]
-    if counted:
-        return shares(np.mean(counted, axis=0))
-    return np.zeros_like(histograms[0]) if histograms else np.zeros(0)
-
-
-def standardised_difference(a: np.ndarray, b: np.ndarray) -> float:
-    """(mean a - mean b) / pooled standard deviation, within ±99; 0.0 when a side is empty."""
-    if not len(a) or not len(b):
-        return 0.0
-    spread = np.sqrt((a.var() + b.var()) / 2)
-    gap = float(a.mean() - b.mean())
-    if abs(gap) < 1e-12:
-        return 0.0
-    return float(np.clip(gap / max(spread, 1e-9), -99, 99))
-
-
-def divergence(a: np.ndarray, b: np.ndarray) -> float:
-    """Jensen–Shannon divergence in bits of two lists of shares: 0 equal, 1 disjoint."""
-    if not a.sum() or not b.sum():
-        return float(bool(a.sum()) != bool(b.sum()))
-    middle = (a + b) / 2
-    return float(np.clip(pitch.entropy(middle) - (pitch.entropy(a) + pitch.entropy(b)) / 2, 0.0, 1.0))
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Σ min of two lists of shares: 1 equal, 0 disjoint (1 when neither counted anything)."""
-    if not a.sum() and not b.sum():
-        return 1.0
-    return float(np.minimum(a, b).sum()) if len(a) == len(b) else 0.0
 
 
 def text_table(rows: Sequence[Row]) -> str:

@@ -83,14 +83,3 @@ def _nothing() -> Line:
     none = np.zeros(0)
     whole = np.zeros(0, np.int64)
     return Line(none, none, whole, whole, none, none, none, np.zeros(0, bool), None)
-
-
-def shares(counts: np.ndarray) -> np.ndarray:
-    """Counts -> shares that sum to 1; all 0 where there was nothing to count."""
-    total = counts.sum()
-    return counts / total if total else np.zeros(len(counts))
-
-
-def mean(values: np.ndarray) -> float:
-    """The mean; 0.0 of nothing."""
-    return float(np.mean(values)) if len(values) else 0.0

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from symusic import Score
 
-from otonoha.metrics.line import Line, line, mean
+from otonoha.metrics.line import Line, line
+from otonoha.metrics.shares import mean
 from otonoha.metrics.structure import melodic_symbols
 from otonoha.music.ngrams import NgramIndex
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 from symusic import Score
 
-from otonoha.metrics.line import Line, line, mean, shares
+from otonoha.metrics.line import Line, line
+from otonoha.metrics.shares import entropy, mean, shares
 from otonoha.music.ngrams import intervals
 from otonoha.music.theory import Key, estimate_key, in_key_share
 
@@ -66,9 +67,3 @@ def in_key(music: Score | Line, key: Key | None = None) -> float:
 def pitch_class_entropy(music: Score | Line) -> float:
     """Entropy of the pitch classes in bits: 0 for one, 3.58 for all twelve alike."""
     return entropy(pitch_classes(music))
-
-
-def entropy(share: np.ndarray) -> float:
-    """Entropy in bits of shares that sum to 1 (0 of all zeros)."""
-    used = share[share > 0]
-    return float(max(-(used * np.log2(used)).sum(), 0.0)) if len(used) else 0.0

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from symusic import Score
 
-from otonoha.metrics.line import Line, line, mean, shares
+from otonoha.metrics.line import Line, line
+from otonoha.metrics.shares import mean, shares
 
 NOTE_VALUES = np.array([1 / 8, 1 / 6, 1 / 4, 1 / 3, 3 / 8, 1 / 2, 2 / 3, 3 / 4, 1, 3 / 2, 2, 3, 4, 6, 8])
 """Quarter notes of the bins of `duration_distribution`, from a 32nd to a breve."""

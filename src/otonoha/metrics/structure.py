@@ -20,7 +20,8 @@ from collections.abc import Sequence
 import numpy as np
 from symusic import Score
 
-from otonoha.metrics.line import Line, line, mean, shares
+from otonoha.metrics.line import Line, line
+from otonoha.metrics.shares import mean, shares
 from otonoha.music.ngrams import fold, intervals, repeats
 
 LAGS = (1, 2, 4, 8)

@@ -16,8 +16,8 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from otonoha.metrics.band import fold_pitch
-from otonoha.metrics.line import mean, shares
 from otonoha.metrics.played import Played
+from otonoha.metrics.shares import mean, shares
 from otonoha.music.theory import SCALES
 
 FARTHEST = 36

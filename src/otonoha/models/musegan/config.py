@@ -36,6 +36,8 @@ class Config:
     """Highest MIDI pitch of the rolls."""
     metre: str = "4/4"
     """Metre of the bars."""
+    regrid: bool = False
+    """Cut music in other metres anew into bars of `metre`, instead of leaving it out."""
     bars: int = 2
     """Bars of a training phrase."""
     first_only: bool = False
@@ -54,7 +56,7 @@ class Config:
     """How design binary rounds to notes."""
     refiner: Literal["none", "joint", "two-stage"] = "two-stage"
     """How design binary trains its refiner: not at all, with the generator, or after it."""
-    latent: float = 0.1
+    latent: float = 0.35
     """Weight of the nats of the codes (lines): smaller lets codes say more."""
     adversary: Literal["wgan-gp", "r1", "hinge"] = "r1"
     """wgan-gp: Wasserstein with gradient penalty; r1: non-saturating with R1; hinge: hinge with R1."""
@@ -123,7 +125,7 @@ LINES = Config(
     hidden=160,
     bars=4,
     train=Settings(
-        steps=12_000,
+        steps=9_000,
         batch=24,
         lr=2e-3,
         betas=(0.9, 0.98),

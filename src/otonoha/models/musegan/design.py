@@ -34,6 +34,8 @@ class Design:
     """What a design does for its model."""
 
     needs_lines: ClassVar[bool] = False
+    draws: ClassVar[bool] = False
+    """Does it draw notes, so that a temperature has an effect?"""
 
     def __init__(self, model: MuseGAN) -> None:
         self.model = model

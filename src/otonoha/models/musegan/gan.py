@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
@@ -13,11 +13,19 @@ from otonoha.models.musegan.design import Design
 from otonoha.models.musegan.onehot import Critic, Generator, classes_of, one_hot
 from otonoha.models.musegan.shape import Noise, Widths
 from otonoha.models.musegan.windows import Phrases
+from otonoha.music.suggest import one_of
 from otonoha.train.objective import Context, Objective
+
+if TYPE_CHECKING:
+    from otonoha.models.musegan.model import MuseGAN
 
 
 class Adversarial(Design):
     """Two networks, generator and critic, with an objective each."""
+
+    def __init__(self, model: MuseGAN) -> None:
+        super().__init__(model)
+        one_of(self.config.adversary, get_args(adversary.Game), "adversary")
 
     def view(self, rolls: Tensor) -> Tensor:
         """State rolls as the critic sees them."""
@@ -68,7 +76,7 @@ class OneHot(Adversarial):
 
     needs_lines = True
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: MuseGAN) -> None:
         super().__init__(model)
         Z = self.config.noise
         self.widths = Widths(Z, Z, Z, Z)

@@ -41,6 +41,8 @@ DESIGNS = {
     "lines": "vae:Lines",
 }
 """Design -> module of this room and class; a model reads only its own."""
+SHARED = ("tracks", "lines", "steps_per_bar", "low", "high", "metre", "regrid")
+"""Options that Config and codec have in common."""
 BARS = 8
 """Bars of a piece when nothing is said."""
 
@@ -59,19 +61,10 @@ class MuseGAN(Model):
         if name != Roll.name:
             raise ValueError(f"musegan writes with the codec roll, not {name}")
         if not isinstance(codec, Roll):
-            codec = Roll(
-                tuple(c.tracks), c.lines, steps_per_bar=c.steps_per_bar, low=c.low, high=c.high, metre=c.metre
-            )
+            shared = {name: getattr(c, name) for name in SHARED}
+            codec = Roll(**shared | {"tracks": tuple(c.tracks)})
         self.codec: Codec = codec
-        self.config = replace(
-            c,
-            tracks=codec.tracks,
-            lines=codec.lines,
-            steps_per_bar=codec.steps_per_bar,
-            low=codec.low,
-            high=codec.high,
-            metre=codec.metre,
-        )
+        self.config = replace(c, **{name: getattr(codec, name) for name in SHARED})
         if c.given and c.given not in codec.tracks:
             raise ValueError(f"given must be one of the tracks {', '.join(codec.tracks)}, got {c.given!r}")
         module, _, kind = DESIGNS[one_of(c.design, DESIGNS, "design")].partition(":")
@@ -126,6 +119,10 @@ class MuseGAN(Model):
     def generate(self, request: Request, n: int, job: Job) -> Iterator[Event]:
         """Takes one after the other: noises, codes, rolls."""
         controls, prompt = request.controls, None
+        if controls.temperature is not None and not self.design.draws:
+            raise ValueError(
+                f"temperature has no effect: design {self.config.design} draws no notes; try truncation"
+            )
         if isinstance(request.task, Accompany):
             prompt = track_given(request.task.prompt, self.codec, self.config.given)  # type: ignore[arg-type]
             if controls.bars is not None and controls.bars > len(prompt):

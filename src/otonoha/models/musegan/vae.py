@@ -18,7 +18,7 @@ from otonoha.train.objective import Context, Objective
 
 HIDDEN_STEPS = 0.15
 """Share of the steps before that the decoder does not see while it learns, so that it listens to the plan."""
-SETTLED = 2 / 3
+SETTLED = 1 / 2
 """Share of the training after which the codes have settled and the flows begin to learn them."""
 DRAWS = 8
 """Codes that the flows see of each phrase of a batch."""
@@ -29,7 +29,7 @@ CHROMA = 0.2
 class Lines(Design):
     """Networks: encoder and decoder ("generator"), and the flows ("temporal")."""
 
-    needs_lines = True
+    needs_lines = draws = True
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -135,5 +135,5 @@ class Lines(Design):
 
     @torch.no_grad()
     def opinion(self, rolls: Tensor) -> np.ndarray:
-        """Log-likelihood of each bar's lines given their likeliest codes, nats per bar: how much at home the decoder is."""
+        """Log-likelihood of the lines given their likeliest codes, nats per bar: how much at home the decoder is."""
         return -self.nats(rolls, means=True)["lines"].mean(1).cpu().numpy()
