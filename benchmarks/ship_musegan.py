@@ -1,7 +1,7 @@
 """Train, measure and pack the MuseGANs that come with the package: `choir` and `accompanist`.
 
-    python benchmarks/ship_musegan.py choir          # four voices from four noises; one core: about 40 minutes
-    python benchmarks/ship_musegan.py accompanist    # alto, tenor and bass to a given soprano; about 45 minutes
+    python benchmarks/ship_musegan.py choir          # four voices from four noises; one core: about 20 minutes
+    python benchmarks/ship_musegan.py accompanist    # alto, tenor and bass to a given soprano; about 20 minutes
 
 Data: bach-chorales in 4/4. Goes on where it stopped when it is called again. The validation pieces choose the
 weights and the default temperature; the test pieces are measured once, at the end.

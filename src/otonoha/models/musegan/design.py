@@ -89,7 +89,7 @@ class Design:
         raise NotImplementedError
 
     def opinion(self, rolls: Tensor) -> np.ndarray:
-        """(B,) what the critic thinks of phrases of N bars: higher is more like music that it knows."""
+        """(B, N) what the critic thinks of the bars of phrases: higher is more like music that it knows."""
         raise NotImplementedError
 
     def observe(self, sequences: Sequence[Tokens]) -> None:
@@ -159,6 +159,6 @@ class Design:
         each = self.opinion(torch.from_numpy(windows.swapaxes(1, 2)).to(self.device))
         total, count = np.zeros(len(rolls)), np.zeros(len(rolls))
         for start, score in enumerate(each):
-            total[start : start + N] += score
+            total[start : start + N] += score  # (N,)
             count[start : start + N] += 1
         return total / count

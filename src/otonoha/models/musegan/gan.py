@@ -67,8 +67,9 @@ class Adversarial(Design):
         return adversary.generator_loss(self.config.adversary, self.networks["critic"], fake), {}
 
     def opinion(self, rolls: Tensor) -> np.ndarray:
-        """The critic's scores."""
-        return self.networks["critic"](self.view(rolls)).cpu().numpy()
+        """The critic's score of the phrase, for each of its bars."""
+        score = self.networks["critic"](self.view(rolls)).cpu().numpy()
+        return np.repeat(score[:, None], self.shape.bars, axis=1)
 
 
 class OneHot(Adversarial):

@@ -229,7 +229,12 @@ class Streams(nn.Module):
 
 
 class Critic(nn.Module):
-    """Choices (B, M, T, C) -> scores (B,): beats, then bars, then the phrase, and how varied the batch is."""
+    """Choices (B, M, T, C) -> scores (B,): beats, then bars, then the phrase, and how varied the batch is.
+
+    Outside of training a batch counts as varied as usual, so that a phrase has one score in any company.
+    """
+
+    usual: Tensor
 
     def __init__(self, shape: Shape, *, low: int, hidden: int = 256) -> None:
         super().__init__()
@@ -239,6 +244,7 @@ class Critic(nn.Module):
         self.bar = nn.Linear(3 * hidden * self.beats, hidden)
         self.phrase = nn.Linear(hidden * shape.bars, hidden)
         self.score = nn.Linear(hidden + 1, 1)
+        self.register_buffer("usual", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,)."""
@@ -250,5 +256,8 @@ class Critic(nn.Module):
         beats = torch.cat([around[:, :-2], beats, around[:, 2:]], -1)
         bars = F.leaky_relu(self.bar(beats.reshape(B, -1, self.bar.in_features)), 0.2)
         y = F.leaky_relu(self.phrase(bars.flatten(1)), 0.2)
-        varied = (y.var(0, unbiased=False) + 1e-6).sqrt().mean().expand(B, 1)
-        return self.score(torch.cat([y, varied], -1))[:, 0]
+        varied = self.usual
+        if self.training:
+            varied = (y.var(0, unbiased=False) + 1e-6).sqrt().mean()
+            self.usual.lerp_(varied.detach(), 0.01)
+        return self.score(torch.cat([y, varied.expand(B, 1)], -1))[:, 0]

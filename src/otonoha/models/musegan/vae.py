@@ -136,4 +136,4 @@ class Lines(Design):
     @torch.no_grad()
     def opinion(self, rolls: Tensor) -> np.ndarray:
         """Log-likelihood of the lines given their likeliest codes, nats per bar: how much at home the decoder is."""
-        return -self.nats(rolls, means=True)["lines"].mean(1).cpu().numpy()
+        return -self.nats(rolls, means=True)["lines"].cpu().numpy()
