@@ -36,7 +36,7 @@ import otonoha.models.musegan as room
 from _musegan import KNOWN, QUICK, finish, own_temperature, parser, phrases, written
 from otonoha.data.corpus import corpus
 from otonoha.metrics import band_report
-from otonoha.metrics.copies import nearest_distance
+from otonoha.metrics.copies import KEYS, nearest_distance
 from otonoha.models.musegan.model import MuseGAN
 from otonoha.models.pretrained import load, shipped
 from otonoha.tokens.roll import Roll
@@ -187,8 +187,7 @@ class Ruler:
         gaps = self.yardstick.gaps(rolls)
         found = {"distance": band_report.overall(gaps)} | _means(rolls)
         if near:
-            shifts = range(-6, 6)
-            found["nearest learnt"] = float(nearest_distance(rolls, self.learnt, shifts=shifts).mean())
+            found["nearest learnt"] = float(nearest_distance(rolls, self.learnt, shifts=KEYS).mean())
         return found | {f"gap/{name}": gap for name, gap in gaps.items()}
 
 

@@ -35,9 +35,9 @@ def choir() -> None:
     piece = model.sample(bars=8, seed=3)
     oto.plot.save(oto.plot.grid(piece, title="otonoha sample choir --seed 3"), PICTURES / "musegan_grid.png")
     turned = {"groove_seed": 9, "melody_seed": 9, "only_tracks": "bass", "bars": 4}
-    settings = [
-        (f"{mix:g}", model.sample(seed=3, groove_mix=mix, melody_mix=mix, **turned))
-        for mix in (0, 0.25, 0.5, 1)
+    settings = [("0", model.sample(seed=3, bars=4))]
+    settings += [
+        (f"{mix:g}", model.sample(seed=3, groove_mix=mix, melody_mix=mix, **turned)) for mix in (0.25, 0.5, 1)
     ]
     oto.plot.save(
         oto.plot.sweep(settings, title="groove and melody of the bass"), PICTURES / "musegan_sweep.png"

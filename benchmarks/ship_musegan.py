@@ -17,7 +17,7 @@ from otonoha.data.corpus import corpus
 from otonoha.models.musegan.model import MuseGAN
 from otonoha.models.pretrained import SHIPPED, load
 
-RECIPES = {"choir": {}, "accompanist": {"given": "soprano", "hidden": 136}}
+RECIPES = {"choir": {}, "accompanist": {"given": "soprano", "hidden": 128}}
 SUMMARY = {
     "choir": "Writes for four voices from four noises: chords, style, melody, groove (MuseGAN, preset `lines`).",
     "accompanist": "Writes alto, tenor and bass to a given soprano (MuseGAN, preset `lines`, given soprano).",

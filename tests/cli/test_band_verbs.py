@@ -13,7 +13,7 @@ import pytest
 from symusic import Score, TimeSignature
 
 from otonoha.cli import asked
-from otonoha.cli.band import beats_of, phrases, voices
+from otonoha.cli.band import encoded, phrases, voices
 from otonoha.cli.sweep import Options as SweepOptions
 from otonoha.io.files import read, write
 from otonoha.models.musegan.model import MuseGAN
@@ -167,6 +167,18 @@ def test_the_first_setting_is_the_piece_itself(otonoha, band, tmp_path):
     assert pitches(first) == pitches(read(tmp_path / "a.mid"))
 
 
+def test_a_setting_that_stays_at_the_piece_leaves_the_knob_and_its_scope_out(otonoha, band, tmp_path):
+    """A knob at mix 0 is refused by models, and so is a scope without a knob; other knobs stay turned."""
+    fixed = ("--chords-seed", "5", "--bars", "2", "--seed", "3")
+    assert otonoha("sample", band, *fixed, "--out", "c.mid").status == 0
+    words = ("--knob", "groove", "--only-tracks", "bass", "--start", "1", "--stop", "0", "--n", "2")
+    answer = otonoha("sweep", band, *words, *fixed, "--no-sound", "--json")
+    assert answer.status == 0, answer.err
+    last = read(tmp_path / answer.json["files"]["midi"][-1])
+    assert pitches(last) == pitches(read(tmp_path / "c.mid"))
+    assert answer.json["settings"][-1]["controls"] == {"groove_seed": 4, "groove_mix": 0.0}
+
+
 def test_the_settings_are_heard_one_after_the_other(otonoha, band, tmp_path):
     def seconds(pause):
         words = ("--knob", "style", "--seed", "1", "--n", "3", "--bars", "1", "--pause", pause, "--json")
@@ -272,6 +284,32 @@ def test_eval_of_a_band(otonoha, refused, band, chorales, cache):
     )
 
 
+def test_eval_measures_the_silence_too(otonoha, band, chorales, cache, monkeypatch):
+    """Of 8 bars the first, of another take the first two, of the third none: 3 of 24 bars sound."""
+
+    def mostly_silent(self, controls, seed, index, bars, given=None):
+        rolls = np.zeros((4, bars, 16, self.codec.pitches), np.uint8)
+        rolls[:, : (1, 2, 0)[index], 0, 12] = 1
+        return rolls
+
+    monkeypatch.setattr(MuseGAN, "rolls", mostly_silent)
+    words = ("eval", band, "--data", chorales, "--bars", "8", "--train", chorales, "--json")
+    told = otonoha(*words, "--n", "3").json
+    assert told["phrases"]["generated"] == 3 * 4
+    rows = {row["name"]: row for row in told["comparison"]}
+    assert rows["EB"]["generated"] == pytest.approx(1 - 3 / 24)
+    assert rows["unique"]["generated"] == 3 / 12
+    monkeypatch.setattr(MuseGAN, "rolls", lambda *a, **k: np.zeros_like(mostly_silent(*a, **k)))
+    answer = otonoha(*words, "--n", "1")
+    assert answer.status == 0, answer.err
+    assert {row["name"]: row for row in answer.json["comparison"]}["EB"]["generated"] == 1
+
+
+def test_eval_needs_generated_phrases(refused, band, chorales, cache):
+    told = refused("eval", band, "--data", chorales, "--n", "1", "--bars", "1")
+    assert "the generated music has no phrase of 2 bars to compare; choose other --bars" in told
+
+
 def test_novelty_of_a_band_is_that_of_its_tracks(otonoha, companion, chorales, cache):
     words = ("eval", companion, "--data", f"{chorales}:train", "--n", "2", "--train", chorales)
     told = otonoha(*words, "--json").json
@@ -298,18 +336,11 @@ def test_phrases_lie_side_by_side(band):
     model = MuseGAN.load(band)
     waltz = chorale(0)
     waltz.time_signatures = [TimeSignature(0, 3, 4)]
-    rolls = phrases(model, [chorale(0, bars=5), waltz, chorale(1)])
+    rolls = phrases(model, encoded(model, [chorale(0, bars=5), waltz, chorale(1)]))
     assert rolls.shape == (2 + 3, 4, 2, 16, 46)  # the fifth bar and what the codec refuses are left out
     whole = model.codec.array(model.codec.encode(chorale(1)))
     assert np.array_equal(rolls[3, 1], whole[2:4, 1])
     assert np.array_equal(rolls[2:, :, 0], whole[::2])
-
-
-@pytest.mark.parametrize(
-    ("metre", "beats"), [("4/4", 4), ("3/4", 3), ("6/8", 2), ("12/8", 4), ("3/8", 3), ("2/2", 2)]
-)
-def test_beats_of_a_bar(metre, beats):
-    assert beats_of(metre) == beats
 
 
 def test_voices_are_the_pitched_tracks():

@@ -114,7 +114,7 @@ def test_drum_pattern():
 
 def test_onset_shares():
     found = band.onset_shares(read(phrase([(60, 4), (62, 2), (64, 1), (65, 9)])))
-    assert {name: value[0] for name, value in found.items()} == {"beat": 0.5, "half": 0.25, "quarter": 0.25}
+    assert {name: value[0] for name, value in found.items()} == {"beat": 0.5, "half": 0.25, "elsewhere": 0.25}
 
 
 def test_tied_notes_are_no_onsets():

@@ -69,6 +69,14 @@ DAMAGE = {
         "other is not of this model",
     ),
     "one misshapen": (lambda f: damage_weights(f, reshaped), r"has shape \(3, 3, 3\)"),
+    "one not a number": (
+        lambda f: damage_weights(f, lambda t: t[first(t)].fill_(float("nan"))),
+        r"model.safetensors holds weights that are not finite \(.*\): the training diverged",
+    ),
+    "one without end": (
+        lambda f: damage_weights(f, lambda t: t[first(t)].view(-1)[-1:].fill_(float("inf"))),
+        "holds weights that are not finite",
+    ),
     "config missing": (lambda f: (f / "config.json").unlink(), "holds no config.json"),
     "config empty": (lambda f: (f / "config.json").write_text(""), "is damaged"),
     "config cut": (lambda f: cut(f / "config.json", 0.7), "is damaged"),

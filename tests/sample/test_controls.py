@@ -77,7 +77,7 @@ def test_check_accepts(fine):
         ({"bars": 2.5}, "bars must be a whole number, got 2.5"),
         ({"bars": "8"}, "bars must be a whole number, got '8'"),
         ({"bars": True}, "bars must be a whole number"),
-        ({"heat": -0.1}, "heat must be within 0 … None"),
+        ({"heat": -0.1}, "heat must be 0 or more, got -0.1"),
         ({"heat": float("nan")}, "heat must be a number"),
         ({"heat": float("inf")}, "heat must be a number"),
         ({"key": 5}, "key must be text"),

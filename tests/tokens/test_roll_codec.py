@@ -25,7 +25,7 @@ ROLL = Roll()
 DUET = Roll(("upper", "lower"), low=60, high=71)
 BAND = Roll.band()
 TRIO = Roll.band(("drums", "piano", "bass"), low=36, high=47, steps_per_bar=8)
-BARS = st.sampled_from([("4/4", 16), ("3/4", 12), ("4/4", 96), ("6/8", 12), ("5/4", 7), ("2/4", 3)])
+BARS = st.sampled_from([("4/4", 16), ("3/4", 12), ("4/4", 96), ("6/8", 12), ("5/4", 15), ("2/4", 6)])
 
 
 def a_score(*tracks, tpq: int = 4, metre: tuple[int, int] = (4, 4), upbeat: str = "") -> Score:
@@ -202,7 +202,9 @@ def test_a_short_first_metre_is_a_pickup():
 
 def test_other_metres_are_refused_or_cut_anew():
     waltz = choir((0, 4, 60), (4, 12, 62), (16, 12, 64), metre=(3, 4), upbeat="1")
-    with pytest.raises(ValueError, match=r"in 3/4, this roll has bars of 4/4; regrid=True") as refused:
+    with pytest.raises(
+        ValueError, match=r"in 3/4, this roll has bars of 4/4; .*option regrid .*fit … --regrid"
+    ) as refused:
         ROLL.encode(waltz)
     assert "\n" not in str(refused.value)
     regridded = Roll(regrid=True).encode(waltz)
@@ -237,9 +239,8 @@ def test_what_is_finer_than_the_grid_is_rounded():
 def test_phrases():
     tokens = ROLL.encode(choir((64, 4, 60), (130, 4, 62)))  # bars 4 and 8 of nine
     assert ROLL.phrases(tokens, 2).tolist() == [3, 4, 7]
-    assert ROLL.phrases(tokens, 2, hop=2).tolist() == [4]
     assert ROLL.phrases(tokens, 10).tolist() == []
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="a phrase has 1 bar or more, not 0"):
         ROLL.phrases(tokens, 0)
 
 
@@ -335,7 +336,9 @@ def test_programs_fit_the_names():
 def test_double_stops_are_refused_or_the_highest_is_kept():
     score = choir((0, 4, 60), (4, 4, 62))
     score.tracks[0] = track_of([0, 0, 4], [8, 4, 4], [55, 60, 62], name="soprano")
-    with pytest.raises(ValueError, match="track 'soprano' has notes that sound together"):
+    with pytest.raises(
+        ValueError, match=r"track 'soprano' has notes that sound together.* in Python Roll\(sky"
+    ):
         ROLL.encode(score)
     sky = Roll(skyline=True)
     assert (
@@ -373,6 +376,7 @@ def test_a_played_line_may_overlap_by_less_than_half_a_step():
         (Score(4), "no notes to encode"),
         (choir(), "no notes to encode"),
         (choir((0, 0, 60)), "no notes to encode"),
+        (a_score(("kit", [(0, 4, 36)], 0, True)), "nothing but drums; the tracks soprano, .* are lines"),
         (choir((0, 4, 90)), "pitches 90 … 90, this roll holds 36 … 81"),
         (a_score(("bass", [(0, 4, 50)])), "4 tracks of one line each .* the score has 1 voices"),
         (a_score(*((n, [(0, 4, 50)]) for n in (*ROLL.tracks, "alto"))), "the score has 5 voices"),
@@ -399,6 +403,7 @@ def test_a_band_without_notes_is_refused():
         ({"tracks": ()}, "1 … 32 different names, got none"),
         ({"tracks": ("a", "A")}, "different names"),
         ({"steps_per_bar": 0}, "steps_per_bar must be 1"),
+        ({"steps_per_bar": 18}, "4/4 has 4 beats: steps_per_bar must be a multiple of that, got 18"),
         ({"low": 80, "high": 60}, "0 <= low <= high"),
         ({"metre": "4/5"}, "metre"),
         ({"tracks": ("drums",)}, "Roll.band"),
@@ -410,6 +415,13 @@ def test_a_band_without_notes_is_refused():
 def test_impossible_options(options, text):
     with pytest.raises(ValueError, match=text):
         codec("roll", **options)
+
+
+@pytest.mark.parametrize(
+    ("metre", "beats"), [("4/4", 4), ("3/4", 3), ("6/8", 2), ("12/8", 4), ("3/8", 3), ("2/2", 2)]
+)
+def test_beats_of_a_bar(metre, beats):
+    assert Roll(metre=metre, steps_per_bar=12).beats == beats
 
 
 def test_foreign_tokens_and_arrays_are_refused():

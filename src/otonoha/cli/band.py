@@ -6,11 +6,14 @@ Axes: B phrases, M tracks, N bars, S steps of a bar, P pitches.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from otonoha.cli.output import Output, bold, count
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def is_band(model: Any) -> bool:
@@ -20,34 +23,37 @@ def is_band(model: Any) -> bool:
 
 def compared(
     model: Any,
-    scores: Sequence[Any],
-    real: Sequence[Any],
-    learnt: Sequence[Any],
+    takes: Sequence[Any],
+    real: Iterable[Any],
+    learnt: Iterable[Any],
     *,
     named: str,
     fold: str,
     output: Output,
 ) -> dict[str, Any]:
-    """The metrics of generated `scores` beside those of `real` ones, and beside those printed in the papers.
+    """The metrics of generated `takes` beside those of `real` scores, and beside those printed in the papers.
 
-    `learnt`: what the model learnt from, for the distance to it; may be empty.
+    `learnt`: the scores that the model learnt from, for the distance to them; may be empty.
     """
     from otonoha.metrics.band_report import measure, report, text_table, yardstick
     from otonoha.metrics.published import beside_published
 
     codec = model.codec
-    options = {"fold": fold, "lines": codec.lines, "beats": beats_of(codec.metre)}
-    ours, theirs = phrases(model, scores), phrases(model, real)
-    if not len(theirs):
-        raise ValueError(
-            f"{named} has no phrase of {phrase_bars(model)} bars to compare with; choose other --data"
-        )
+    options = {"fold": fold, "lines": codec.lines, "beats": codec.beats}
+    # the rolls as they were written: of a score, silence at the end would be lost
+    ours = phrases(model, (codec.array(take.tokens) for take in takes))
+    theirs = phrases(model, encoded(model, real))
+    for side, found, instead in (("the generated music", ours, "--bars"), (named, theirs, "--data")):
+        if not len(found):
+            raise ValueError(
+                f"{side} has no phrase of {phrase_bars(model)} bars to compare; choose other {instead}"
+            )
     known = yardstick(theirs, codec.low, codec.tracks, **options)
-    memory = phrases(model, learnt) if learnt else None
-    rows = report(ours, known, learnt=memory if memory is not None and len(memory) else None)
+    memory = phrases(model, encoded(model, learnt))
+    rows = report(ours, known, learnt=memory if len(memory) else None)
     output.say()
     output.say(
-        bold(f"{count(len(ours), 'phrase')} of {count(len(scores), 'generated piece')}")
+        bold(f"{count(len(ours), 'phrase')} of {count(len(takes), 'generated piece')}")
         + f" beside {count(len(theirs), 'phrase')} of {named}  ({phrase_bars(model)} bars each; "
         + "gap: 0 alike, 1 as far as notes drawn independently)"
     )
@@ -67,22 +73,28 @@ def phrase_bars(model: Any) -> int:
     return int(model.config.bars)
 
 
-def phrases(model: Any, scores: Iterable[Any]) -> Any:
-    """(B, M, N, S, P) states of all phrases, side by side; music that the codec cannot express is left out."""
+def phrases(model: Any, rolls: Iterable[np.ndarray]) -> np.ndarray:
+    """(B, M, N, S, P) states of all phrases, side by side, of pieces (bars, M, S, P)."""
     import numpy as np
 
-    bars, codec, cut = phrase_bars(model), model.codec, []
-    for tokens in (t for t in (_encoded(model, score) for score in scores) if t is not None):
-        rolls = codec.array(tokens)
-        whole = rolls[: len(rolls) // bars * bars]
+    bars, codec = phrase_bars(model), model.codec
+    cut = [np.zeros((0, len(codec.tracks), bars, codec.steps_per_bar, codec.pitches), np.uint8)]
+    for piece in rolls:
+        whole = piece[: len(piece) // bars * bars]
         cut.append(whole.reshape(-1, bars, *whole.shape[1:]).swapaxes(1, 2))
-    shape = (0, len(codec.tracks), bars, codec.steps_per_bar, codec.high - codec.low + 1)
-    return np.concatenate([np.zeros(shape, np.uint8), *cut])
+    return np.concatenate(cut)
+
+
+def encoded(model: Any, scores: Iterable[Any]) -> Iterator[np.ndarray]:
+    """(bars, M, S, P) states of scores; music that the codec cannot express is left out."""
+    for tokens in (_encoded(model, score) for score in scores):
+        if tokens is not None:
+            yield model.codec.array(tokens)
 
 
 def expressed(model: Any, scores: Iterable[Any], most: int) -> list[Any]:
     """The first scores that the codec can express."""
-    return list(itertools.islice((s for s in scores if _encoded(model, s) is not None), most))
+    return list(islice((s for s in scores if _encoded(model, s) is not None), most))
 
 
 def _encoded(model: Any, score: Any) -> Any:
@@ -90,13 +102,6 @@ def _encoded(model: Any, score: Any) -> Any:
         return model.codec.encode(model.arrange(score))
     except ValueError:
         return None
-
-
-def beats_of(metre: str) -> int:
-    """Beats of a bar: dotted ones in 6/8, 9/8 and 12/8."""
-    numerator, denominator = (int(part) for part in metre.split("/"))
-    compound = denominator >= 8 and numerator > 3 and numerator % 3 == 0
-    return numerator // 3 if compound else numerator
 
 
 def voices(named: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:

@@ -141,9 +141,10 @@ def _likelihood(model: Any, pieces: list[Any], named: str, output: Output) -> di
 
 def _generated(model: Any, real: list[Any], named: str, values: Values, output: Output) -> dict[str, Any]:
     """Metrics of generated pieces beside the real ones, and the novelty report."""
-    scores = _takes(model, real, values, output)
-    if not scores:
+    takes = _takes(model, real, values, output)
+    if not takes:
         return {}
+    scores = [take.music for take in takes]
     originals = [piece.score() for piece in real]
     specs = learnt_from(model, values)
     learnt = [p for spec in specs for p in pieces_of(spec, "train", specs, output)[0]]
@@ -151,7 +152,7 @@ def _generated(model: Any, real: list[Any], named: str, values: Values, output: 
     if is_band(model):
         fold = values.fold or "pitch-class"
         known = [piece.score() for piece in learnt]
-        found = compared(model, scores, originals, known, named=named, fold=fold, output=output)
+        found = compared(model, takes, originals, known, named=named, fold=fold, output=output)
     else:
         found = _compared(scores, originals, named, output)
     if not specs:
@@ -163,18 +164,18 @@ def _generated(model: Any, real: list[Any], named: str, values: Values, output: 
 
 
 def _takes(model: Any, real: list[Any], values: Values, output: Output) -> list[Any]:
-    """Generated pieces: from nothing or, of models that accompany, around the given track of real pieces."""
+    """Takes: from nothing or, of models that accompany, around the given track of real pieces."""
     from otonoha.sample.tasks import Accompany, Compose
 
     output.progress(0, 1, f"generating {values.n} pieces")
     turned = {} if values.bars is None else {"bars": values.bars}
     if Compose in model.capabilities.tasks:
-        return [take.music for take in model.sample(Compose(), seed=values.seed, n=values.n, **turned)]
+        return list(model.sample(Compose(), seed=values.seed, n=values.n, **turned))
     if Accompany not in model.capabilities.tasks:
         output.note("no generated pieces: the model needs a prompt (--n 0 leaves this out)")
         return []
     given = expressed(model, (piece.score() for piece in real), values.n)
-    return [model.sample(Accompany(s), seed=values.seed + i, **turned).music for i, s in enumerate(given)]
+    return [model.sample(Accompany(s), seed=values.seed + i, **turned) for i, s in enumerate(given)]
 
 
 def _compared(scores: list[Any], real: list[Any], named: str, output: Output) -> dict[str, Any]:

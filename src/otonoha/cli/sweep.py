@@ -6,7 +6,7 @@ A verb of its own and no kind of `plot`: plot draws files that are there, this a
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -80,7 +80,8 @@ def run(argv: Sequence[str]) -> None:
     _, controls, _ = settings_of(asked.described(values.model)["family"])
     for _, turned in (plan.settings[0], plan.settings[-1]):
         check(controls(**fixed, **turned))
-    scores = _scores(values, plan, fixed, seed, output)
+    asked_for = [_moving(fixed, turned, getattr(controls, "scopes", {})) for _, turned in plan.settings]
+    scores = _scores(values, plan, asked_for, seed, output)
     folder = Path(values.out).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     endings = [".png", ".wav", ".json", *(f"-{i + 1}.mid" for i in range(values.n))]
@@ -190,10 +191,30 @@ def _even(low: float, high: float, n: int) -> list[float]:
     return [round(low + (high - low) * i / (n - 1), 6) for i in range(n)]
 
 
+def _moving(
+    fixed: dict[str, Any], turned: dict[str, Any], scopes: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """The controls of a setting, less the knobs that stay at the piece (mix 0) and what says where they turn."""
+    still = {
+        name.removesuffix("_mix") for name, value in turned.items() if name.endswith("_mix") and not value
+    }
+    asked_for = fixed | {
+        k: v for k, v in turned.items() if k.removesuffix("_mix").removesuffix("_seed") not in still
+    }
+    idle = [
+        s
+        for s, knobs in scopes.items()
+        if still & {*knobs} and not {f"{k}_seed" for k in knobs} & {*asked_for}
+    ]
+    return {k: v for k, v in asked_for.items() if k not in idle}
+
+
 # -- carrying it out -----------------------------------------------------------------------------------
 
 
-def _scores(values: Values, plan: Plan, fixed: dict[str, Any], seed: int, output: Output) -> list[Any]:
+def _scores(
+    values: Values, plan: Plan, asked_for: list[dict[str, Any]], seed: int, output: Output
+) -> list[Any]:
     from otonoha.cli.sample import task_of
     from otonoha.models.pretrained import load
 
@@ -201,9 +222,9 @@ def _scores(values: Values, plan: Plan, fixed: dict[str, Any], seed: int, output
     model = load(values.model)
     task = task_of(None, values.model, model, prompt)
     scores = []
-    for i, (label, turned) in enumerate(plan.settings):
+    for i, ((label, _), controls) in enumerate(zip(plan.settings, asked_for, strict=True)):
         output.progress(i, values.n, label)
-        scores.append(model.sample(task, seed=seed, **fixed, **turned).music)
+        scores.append(model.sample(task, seed=seed, **controls).music)
     return scores
 
 

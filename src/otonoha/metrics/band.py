@@ -123,7 +123,7 @@ def onset_shares(band: Played) -> Mapping[str, np.ndarray]:
     places, beat = onset_places(band), band.steps // band.beats
     step = np.arange(band.steps)
     on_beat, on_half = step % beat == 0, (2 * step) % beat == 0
-    named = {"beat": on_beat, "half": on_half & ~on_beat, "quarter": ~on_half}
+    named = {"beat": on_beat, "half": on_half & ~on_beat, "elsewhere": ~on_half}
     return {name: places[:, where].sum(axis=1) for name, where in named.items()}
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from otonoha.metrics import band as own
 from otonoha.metrics import together
-from otonoha.metrics.copies import nearest_distance, unique_share
+from otonoha.metrics.copies import KEYS, nearest_distance, unique_share
 from otonoha.metrics.played import Played, played, scattered
 from otonoha.metrics.shares import divergence
 
@@ -50,7 +50,7 @@ TRACKS: Mapping[str, Callable[[Played], np.ndarray]] = {
     "held bar lines": own.held_bar_lines,
     "onsets on beats": lambda band: own.onset_shares(band)["beat"],
     "onsets on half beats": lambda band: own.onset_shares(band)["half"],
-    "onsets on quarter beats": lambda band: own.onset_shares(band)["quarter"],
+    "onsets elsewhere": lambda band: own.onset_shares(band)["elsewhere"],
 }
 """Of every track, also the drums."""
 PITCHED: Mapping[str, Callable[[Played], np.ndarray]] = {
@@ -70,7 +70,7 @@ DISTRIBUTIONS: Mapping[str, Callable[[Played], dict[str, np.ndarray]]] = {
 }
 LEAST = {"UPC": 0.5, "mean leap": 1.0, "syncopation agreement": 0.25, "unique": 0.25, "pitches": 0.25}
 """The smallest unit of a gap; 0.1 for all others."""
-TWICE = ("onsets on beats", "onsets on half beats", "onsets on quarter beats")
+TWICE = ("onsets on beats", "onsets on half beats", "onsets elsewhere")
 """Reported, but left out of the distance: "onset places" says it already."""
 
 
@@ -208,11 +208,6 @@ def _known(real: np.ndarray | Yardstick, low: int, tracks: Sequence[str], option
     return real if isinstance(real, Yardstick) else yardstick(real, low, tracks, **options)
 
 
-def collapse(rolls: np.ndarray) -> float:
-    """Different phrases / phrases (`copies.unique_share`): near 1 is healthy, 1/B is one phrase over and over."""
-    return unique_share(rolls)
-
-
 def report(
     generated: np.ndarray,
     real: np.ndarray | Yardstick,
@@ -225,7 +220,8 @@ def report(
     """Rows of name, kind ("metric", "part" of one, "distribution", "distance"), generated, real, chance and gap;
     what a row lacks is not in it.
 
-    learnt: state rolls that the model learnt from; adds the mean distance of the phrases to the nearest of them.
+    learnt: state rolls that the model learnt from; adds the mean distance of the phrases to the nearest of them,
+    in the nearest of twelve keys.
     """
     known = _known(real, low, tracks, options)
     band = known.read(generated)
@@ -242,8 +238,9 @@ def report(
         ]
     rows += [{"name": name, "kind": "distribution", "gap": gaps[name]} for name in known.shapes]
     if learnt is not None:
-        near = float(nearest_distance(generated, learnt).mean())
-        rows.append({"name": "nearest learnt phrase", "kind": "metric", "generated": near})
+        struck = [i for i in range(len(band.tracks)) if i not in band.pitched]
+        near = nearest_distance(generated, learnt, shifts=KEYS, struck=struck)
+        rows.append({"name": "nearest learnt phrase", "kind": "metric", "generated": float(near.mean())})
     return [*rows, {"name": "distance", "kind": "distance", "gap": overall(gaps)}]
 
 

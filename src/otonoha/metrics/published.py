@@ -15,7 +15,6 @@ from otonoha.metrics.band import FOLDS
 from otonoha.music.suggest import one_of
 
 MUSEGAN = "Dong et al., MuseGAN, AAAI 2018, Tables 1 and 2"
-MUSEGAN_LISTENERS = "Dong et al., MuseGAN, AAAI 2018, Table 3"
 BINARY = "Dong and Yang, binary neurons, ISMIR 2018, Table 1"
 METRICS = {
     "EB": "empty bars / bars",
@@ -141,29 +140,6 @@ PUBLISHED = (
     _binary("ablated-II, Bernoulli", 0.35, 0.14, 1.30),
     _binary("ablated-II, threshold", 0.37, 0.14, 1.40),
 )
-
-_ASKED = ("harmonious", "rhythmic", "structured", "coherent", "overall")
-
-
-def _heard(given: str, listeners: str, model: str, *marks: float) -> Printed:
-    return Printed(f"{model}, {given}, {listeners}", MUSEGAN_LISTENERS, dict(zip(_ASKED, marks)))
-
-
-LISTENERS = (
-    _heard("from scratch", "amateurs", "jamming", 2.83, 3.29, 2.88, 2.84, 2.88),
-    _heard("from scratch", "amateurs", "composer", 3.12, 3.36, 2.95, 3.13, 3.12),
-    _heard("from scratch", "amateurs", "hybrid", 3.15, 3.33, 3.09, 3.30, 3.16),
-    _heard("from scratch", "professionals", "jamming", 2.31, 3.05, 2.48, 2.49, 2.42),
-    _heard("from scratch", "professionals", "composer", 2.66, 3.13, 2.68, 2.63, 2.73),
-    _heard("from scratch", "professionals", "hybrid", 2.92, 3.25, 2.81, 3.00, 2.93),
-    _heard("given piano", "amateurs", "jamming", 2.89, 3.44, 2.97, 3.01, 3.06),
-    _heard("given piano", "amateurs", "composer", 2.70, 3.29, 2.98, 2.97, 2.86),
-    _heard("given piano", "amateurs", "hybrid", 2.78, 3.34, 2.93, 2.98, 3.01),
-    _heard("given piano", "professionals", "jamming", 2.44, 3.32, 2.67, 2.72, 2.69),
-    _heard("given piano", "professionals", "composer", 2.35, 3.21, 2.59, 2.67, 2.62),
-    _heard("given piano", "professionals", "hybrid", 2.49, 3.29, 2.71, 2.73, 2.70),
-)
-"""Mean marks of 144 listeners, 1 to 5 (44 of them professionals); the samples were chosen by the authors."""
 
 
 def beside_published(

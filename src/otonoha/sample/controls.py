@@ -92,7 +92,14 @@ def check(controls: Any) -> None:
         if info.type in ("str", "bool"):
             continue
         if (info.low is not None and value < info.low) or (info.high is not None and value > info.high):
-            raise ValueError(f"{info.name} must be within {info.low} … {info.high}, got {value}")
+            raise ValueError(f"{info.name} must be {_range(info)}, got {value}")
+
+
+def _range(info: ControlInfo) -> str:
+    """What is allowed, in words."""
+    if info.high is None:
+        return f"{info.low} or more"
+    return f"{info.high} or less" if info.low is None else f"within {info.low} … {info.high}"
 
 
 def filled(controls: Any, defaults: dict[str, Any]) -> Any:

@@ -73,6 +73,11 @@ class Roll(FixedCodec):
             raise ValueError(f"tracks must be 1 … 32 different names, got {', '.join(tracks) or 'none'}")
         if not 1 <= self.steps_per_bar <= 384:
             raise ValueError(f"steps_per_bar must be 1 … 384, got {self.steps_per_bar}")
+        if self.steps_per_bar % self.beats:
+            raise ValueError(
+                f"a bar of {self.metre} has {self.beats} beats: steps_per_bar must be a multiple of that, "
+                f"got {self.steps_per_bar}"
+            )
         if not 0 <= self.low <= self.high <= 127:
             raise ValueError(f"the range must be 0 <= low <= high <= 127, got {self.low} … {self.high}")
         if not self.lines and self.high - self.low < 11:
@@ -98,6 +103,13 @@ class Roll(FixedCodec):
     def bar(self) -> Fraction:
         """Length of a bar in quarter notes."""
         return 4 * Fraction(self.metre)
+
+    @property
+    def beats(self) -> int:
+        """Beats of a bar; dotted ones in 6/8, 9/8 and 12/8."""
+        numerator, denominator = METRES[metre_index(self.metre)]
+        compound = denominator >= 8 and numerator > 3 and numerator % 3 == 0
+        return numerator // 3 if compound else numerator
 
     @functools.cached_property
     def vocab(self) -> Vocab:
@@ -127,12 +139,12 @@ class Roll(FixedCodec):
 
     def _steps(self, ticks: np.ndarray, music: Score) -> np.ndarray:
         """Ticks of a score -> nearest steps, counted from where the first bar would begin if it were full."""
-        upbeat = self._upbeat(music)
+        upbeat = self.upbeat(music)
         lead = round((self.bar - upbeat) * music.tpq) if upbeat else 0
         ratio = self.steps_per_bar / (self.bar * music.tpq)
         return (2 * ratio.numerator * (ticks + lead) + ratio.denominator) // (2 * ratio.denominator)
 
-    def _upbeat(self, music: Score) -> Fraction:
+    def upbeat(self, music: Score) -> Fraction:
         """Quarter notes of the pick-up: as marked, or a first metre that lasts less than a bar."""
         marked = pickup(music)
         if not marked:
@@ -145,7 +157,7 @@ class Roll(FixedCodec):
         """Raise ValueError for other metres, unless they are to be cut anew."""
         if self.regrid:
             return
-        first_bar = float(self._upbeat(music)) * music.tpq
+        first_bar = float(self.upbeat(music)) * music.tpq
         changes = [change for change in _changes(music) if change[0] < end]
         if len(changes) > 1 and changes[1][0] <= first_bar:
             changes = changes[1:]
@@ -155,7 +167,8 @@ class Roll(FixedCodec):
                 where = f" from quarter note {tick / music.tpq:g} on" if tick else ""
                 raise ValueError(
                     f"the score is in {numerator}/{denominator}{where}, this roll has bars of {self.metre}; "
-                    f"regrid=True cuts such music anew into bars of {self.metre}"
+                    f"the codec option regrid cuts such music anew into bars of {self.metre} "
+                    "(otonoha fit … --regrid, in Python Roll(regrid=True))"
                 )
 
     def _rows(self, pitch: np.ndarray, track: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -255,13 +268,13 @@ class Roll(FixedCodec):
         if not self.lines:
             raise ValueError("only a roll of lines has classes; this one has lines=False")
 
-    def phrases(self, tokens: Tokens, bars: int, hop: int = 1) -> np.ndarray:
-        """(n,) first bars of all phrases of so many bars, every `hop` bars, in which anything sounds."""
-        if bars < 1 or hop < 1:
-            raise ValueError(f"bars and hop must be at least 1, got {bars} and {hop}")
+    def phrases(self, tokens: Tokens, bars: int) -> np.ndarray:
+        """(n,) first bars of all phrases of so many bars in which anything sounds."""
+        if bars < 1:
+            raise ValueError(f"a phrase has 1 bar or more, not {bars}")
         heard = np.asarray(self.array(tokens).any(axis=(1, 2, 3)))
         before = np.concatenate([[0], np.cumsum(heard)])
-        starts = np.arange(0, len(heard) - bars + 1, hop)
+        starts = np.arange(len(heard) - bars + 1)
         return starts[before[starts + bars] > before[starts]]
 
     def decode(self, tokens: Tokens, *, qpm: float = 80.0) -> Score:

@@ -56,7 +56,12 @@ def by_voice(score: Score, names: Sequence[str], step: float | None) -> list[Tra
     pitched = sorted((t for t in score.tracks if not t.is_drum), key=lambda t: len(t.notes) > 0)
     heard = [t for t in pitched if len(t.notes)]
     if not heard:
-        raise ValueError("there are no notes to encode")
+        drums = any(len(t.notes) for t in score.tracks)
+        raise ValueError(
+            f"there is nothing but drums; the tracks {', '.join(names)} are lines of pitched notes"
+            if drums
+            else "there are no notes to encode"
+        )
     named = {_name(t): t for t in pitched}  # where two share a name, the one with notes
     if set(names) <= named.keys() and sorted({*map(_name, heard)} & {*names}) == sorted(map(_name, heard)):
         found = [named[name] for name in names]
@@ -81,7 +86,7 @@ def _check_line(name: str, track: Track, step: float) -> None:
     if len(overlap) and overlap.max() >= max(step / 2, 1):
         raise ValueError(
             f"track {name!r} has notes that sound together, a line has one at a time; "
-            "skyline=True keeps the highest, lines=False all of them"
+            "in Python Roll(skyline=True) keeps the highest; bands (otonoha fit … --preset band) keep all of them"
         )
 
 

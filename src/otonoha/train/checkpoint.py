@@ -41,7 +41,8 @@ def save_weights(path: Path, networks: nn.Module, *, dtype: torch.dtype | None =
 
 
 def load_weights(path: Path, networks: nn.Module) -> None:
-    """Read weights into `networks`; missing, surplus or misshapen ones are one clear ValueError."""
+    """Read weights into `networks`; missing, surplus or misshapen ones, and numbers that are not finite,
+    are one clear ValueError."""
     if not path.is_file():
         raise ValueError(f"{path.parent} holds no {path.name}; is it a model folder, and is it complete?")
     try:
@@ -59,6 +60,11 @@ def load_weights(path: Path, networks: nn.Module) -> None:
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise ValueError(f"{path} does not fit config.json: {sorted(faults)[0]}{more}")
+    broken = sorted(n for n, t in found.items() if t.is_floating_point() and not t.isfinite().all())
+    if broken:
+        raise ValueError(
+            f"{path} holds weights that are not finite ({broken[0]}): the training diverged, or it is damaged"
+        )
     networks.load_state_dict(found)
 
 

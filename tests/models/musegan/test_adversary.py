@@ -79,21 +79,32 @@ def test_penalties_can_be_minimised():
         torch.testing.assert_close(got, expected)
 
 
-def test_critics_of_a_track_each_have_norms_of_their_own():
-    """Jamming: one norm for each phrase and track."""
+def test_critics_of_a_track_each_play_a_game_each():
+    """Jamming: penalties and losses are those of so many critics alone, added up; a given track has none."""
 
     class Apart:
-        apart = True
+        apart, judged = True, [0, 1]
         w = phrases(7)[0]
 
-        def __call__(self, x):
-            return (x * self.w).flatten(1).sum(1)
+        def each(self, x):
+            return torch.stack([(x[:, m] * self.w[m]).flatten(1).sum(1) for m in self.judged], 1)
 
-    norms = Apart.w.flatten(1).norm(dim=1)
-    assert gradient_penalty(Apart(), phrases(1), phrases(2)).item() == pytest.approx(
-        (norms - 1).square().mean().item()
+    def alone(m):
+        w = torch.zeros_like(Apart.w)
+        w[m] = Apart.w[m]
+        return lambda x: (x * w).flatten(1).sum(1)
+
+    real, fake = phrases(1), phrases(2)
+    assert gradient_penalty(Apart(), real, fake).item() == pytest.approx(
+        sum(gradient_penalty(alone(m), real, fake).item() for m in (0, 1))
     )
-    assert r1(Apart(), phrases(1)).item() == pytest.approx(norms.square().mean().item())
+    assert r1(Apart(), real).item() == pytest.approx(sum(r1(alone(m), real).item() for m in (0, 1)))
+    for game in ("wgan-gp", "r1", "hinge"):
+        together, _ = critic_loss(game, Apart(), real, fake, penalty=3.0, step=8)
+        each = [critic_loss(game, alone(m), real, fake, penalty=3.0, step=8)[0] for m in (0, 1)]
+        assert together.item() == pytest.approx(sum(loss.item() for loss in each))
+        fooled = [generator_loss(game, alone(m), fake).item() for m in (0, 1)]
+        assert generator_loss(game, Apart(), fake).item() == pytest.approx(sum(fooled))
 
 
 def test_a_flat_critic_has_no_infinite_gradient():

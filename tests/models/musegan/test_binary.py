@@ -2,16 +2,16 @@
 
 import pytest
 import torch
-from networks import SMALL, assert_penalties_agree, assert_twins_agree, count, noise, rolls, twins
+from networks import assert_penalties_agree, assert_twins_agree, count, noise, rolls, twins
 
 from otonoha.models.musegan.binary import (
-    WIDTHS,
     BinaryCritic,
     BinaryGenerator,
     Plan,
     Refiner,
     beat_chroma,
     binary,
+    chance,
     onset_counts,
     slope_at,
 )
@@ -35,7 +35,7 @@ def test_neurons_round_and_pass_the_gradient_of_a_sigmoid():
 def test_stochastic_neurons_fire_as_often_as_the_sigmoid_says():
     torch.manual_seed(0)
     x = torch.tensor([-2.0, 0.0, 1.0]).expand(20_000, 3)
-    out = binary(x, stochastic=True)
+    out = binary(x, threshold=torch.rand_like(x))
     assert set(out.unique().tolist()) == {0.0, 1.0}
     torch.testing.assert_close(out.mean(0), x[0].sigmoid(), atol=0.015, rtol=0)
 
@@ -44,12 +44,17 @@ def test_the_slope_grows_with_every_pass():
     assert [slope_at(step, 100) for step in (0, 99, 100, 250)] == pytest.approx([1.0, 1.0, 1.1, 1.21])
 
 
+def test_the_slope_has_an_end():
+    assert slope_at(20 * 7, 7) == slope_at(21 * 7, 7) == slope_at(10**9, 1) == pytest.approx(1.1**20)
+
+
 def test_the_papers_sizes():
     plan = Plan.of(Shape(8, 4, 96, 84))
     assert (plan.parts, plan.ticks, plan.thirds, plan.kernel, plan.stride) == (4, 6, 3, 3, 2)
-    assert WIDTHS.total == 128
     shape = Shape(8, 4, 96, 84)
-    both = count(BinaryGenerator(shape, refiner=False), trained=True) + count(BinaryCritic(shape, 24))
+    both = count(BinaryGenerator(shape, Widths(64, 64, 0, 0), refiner=False), trained=True) + count(
+        BinaryCritic(shape, 24)
+    )
     assert both == pytest.approx(3.7e6, rel=0.02)  # as printed in the paper
 
 
@@ -110,10 +115,27 @@ def test_a_refiner_starts_from_what_it_is_given_and_learns():
     assert refiner.units[0][3].weight.grad.abs().max() > 0
 
 
-def test_stochastic_notes_differ_from_call_to_call():
+def test_stochastic_notes_are_drawn_anew_while_learning_and_follow_from_the_noise_afterwards():
     network = BinaryGenerator(SHAPES[1], COMMON, refiner=False, stochastic=True, width=0.06).double()
-    z = noise(SHAPES[1], COMMON)
+    z, other = noise(SHAPES[1], COMMON), noise(SHAPES[1], COMMON, seed=9)
     assert not torch.equal(network(z), network(z))
+    network.eval()
+    first = network(z)
+    network(other)
+    assert torch.equal(network(z), first)
+    assert not torch.equal(network(other), first)
+    network.stochastic = False
+    assert not torch.equal(network(z), first)  # they are still drawn
+
+
+def test_chance_is_uniform_and_a_matter_of_each_noise():
+    z = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    found = chance(z, (4, 5000))
+    assert torch.equal(found[1:2], chance(z[1:2], (4, 5000)))
+    assert not torch.equal(found[0], found[1])
+    torch.testing.assert_close(
+        found.sort(-1).values, torch.linspace(0, 1, 5000).expand(3, 4, -1), atol=0.03, rtol=0
+    )
 
 
 def test_codes_of_any_number_of_bars_are_written():
@@ -163,10 +185,5 @@ def test_the_critic_hears_onsets_and_chroma():
 
 
 def test_one_clear_line_for_mistakes():
-    with pytest.raises(ValueError, match="common noise alone"):
-        BinaryGenerator(SHAPES[1], SMALL)
     with pytest.raises(ValueError, match=r"multiple of 4 steps .*not 18"):
         BinaryCritic(Shape(2, 2, 18, 24), 24)
-    network = BinaryGenerator(SHAPES[1], COMMON, width=0.06).double()
-    with pytest.raises(ValueError, match="design binary writes all tracks"):
-        network(noise(SHAPES[1], COMMON), torch.zeros(3, 2, 16, 48))

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from otonoha.models.musegan.config import Controls
-from otonoha.models.musegan.effects import Band, directions, effects, features
+from otonoha.models.musegan.effects import Band, effects, features
 from otonoha.models.musegan.knobs import bars_of, check, codes_of, mixed, noise_of, slerp, tracks_of
 from otonoha.models.musegan.model import MuseGAN
 from otonoha.models.musegan.onehot import Generator
 from otonoha.models.musegan.seam import crossings, seams
-from otonoha.models.musegan.shape import KNOBS, Noise, Shape, Widths
+from otonoha.models.musegan.shape import KNOBS, Noise, Shape, Widths, per_bar
 
 torch.set_num_threads(1)
 TRACKS = ("soprano", "alto", "tenor", "bass")
@@ -243,9 +243,13 @@ def test_knobs_are_turned_in_the_chosen_bars_alone(generator):
 
 
 def test_style_and_groove_are_constant_over_bars(generator):
-    found = codes(generator, bars=7)
-    assert found.style.shape == (1, 6)
-    assert found.groove.shape == (1, 4, 8)
+    """What bar generators hear of them is the same in every bar, the noise as it was drawn; of the others it is not."""
+    parts = per_bar(codes(generator, bars=7, style_seed=4))[0].split(list(vars(WIDTHS).values()), -1)
+    heard = dict(zip(KNOBS, parts, strict=True))  # (M, N, Z) each
+    constant = {knob: torch.equal(x, x[:, :1].expand_as(x)) for knob, x in heard.items()}
+    assert constant == {"chords": False, "style": True, "melody": False, "groove": True}
+    assert torch.equal(heard["groove"][:, 6], draw().groove[0])
+    assert torch.equal(heard["style"][:, 6], draw(4).style.expand(M, -1))
 
 
 def test_phrases_of_fixed_length_are_akin_to_their_neighbours():
@@ -296,10 +300,18 @@ def test_tracks_and_bars_are_read():
     assert bars_of("1, 5", 5).tolist() == bars_of("5,1-1", 5).tolist() == [1, 0, 0, 0, 1]
 
 
+def checked(*, bars=6, widths=WIDTHS, given="", seed=None, **turned):
+    check(Controls(**turned), tracks=TRACKS, bars=bars, widths=widths, given=given, seed=seed)
+
+
 @pytest.mark.parametrize(
     ("turned", "message"),
     [
         ({"groove_mix": 0.5}, "groove_mix has no effect without groove_seed"),
+        ({"groove_seed": 1, "groove_mix": 0.0}, "groove_mix 0 has no effect: it stays at the piece"),
+        ({"seed": 1, "groove_seed": 1}, "groove_seed 1 has no effect: it is the seed of the piece itself"),
+        ({"seed": 1, "groove_seed": 2, "style_seed": 1}, "style_seed 1 has no effect"),
+        ({"seed": 1, "medley_seed": 1}, "medley_seed 1 has no effect: it is the seed of the piece itself"),
         ({"style_seed": 1, "only_tracks": "bass"}, "only_tracks has no effect without melody_seed or groove_seed"),
         ({"groove_seed": 1, "only_bars": "1"}, "only_bars has no effect without chords_seed or melody_seed"),
         ({"groove_seed": 1, "only_tracks": "bas"}, "unknown track of only_tracks 'bas'; did you mean 'bass'"),
@@ -313,25 +325,32 @@ def test_tracks_and_bars_are_read():
 )  # fmt: skip
 def test_what_would_have_no_effect_is_refused(turned, message):
     with pytest.raises(ValueError, match=message) as error:
-        codes(Walking(), **turned)
+        checked(**turned)
     assert "\n" not in str(error.value)
+
+
+def test_a_seed_is_turned_to_itself_where_that_changes_something():
+    checked(seed=None, groove_seed=1, medley_seed=1)  # of several takes, the later ones turn
+    checked(seed=1, groove_seed=1, medley_seed=2)  # all travels but the groove
+    with pytest.raises(ValueError, match="medley_seed 2 has no effect"):
+        checked(seed=2, groove_seed=1, medley_seed=2)
 
 
 def test_a_noise_that_the_design_lacks_is_refused():
     with pytest.raises(ValueError, match=r"groove_seed has no effect: .*it has: chords, style\)"):
-        codes(Walking(), widths=Widths(5, 6, 0, 0), groove_seed=1)
+        checked(widths=Widths(5, 6, 0, 0), groove_seed=1)
     assert codes(Walking(), widths=Widths(5, 6, 0, 0), style_seed=1).groove.shape == (1, 4, 0)
 
 
 def test_turning_the_given_track_alone_is_refused():
     with pytest.raises(ValueError, match="only_tracks 'bass' has no effect: that track is given"):
-        check(Controls(groove_seed=1, only_tracks="4"), tracks=TRACKS, bars=4, widths=WIDTHS, given="bass")
-    check(Controls(groove_seed=1, only_tracks="1,4"), tracks=TRACKS, bars=4, widths=WIDTHS, given="bass")
+        checked(groove_seed=1, only_tracks="4", given="bass")
+    checked(groove_seed=1, only_tracks="1,4", given="bass")
 
 
 def test_a_medley_of_one_bar_is_refused():
     with pytest.raises(ValueError, match="medley_seed has no effect on a single bar"):
-        codes(Walking(), bars=1, medley_seed=4)
+        checked(bars=1, medley_seed=4)
 
 
 # -- effects -----------------------------------------------------------------------------------------------
@@ -359,41 +378,6 @@ def test_the_knobs_of_a_model_keep_to_their_tracks():
     for row in effects(band, range(4), mixes=(1.0,)):
         changed = {t for t in TRACKS if row[f"changed/{t}"]}
         assert changed == ({row["track"]} if "track" in row else set(TRACKS))
-
-
-def scaled(codes):
-    """A band whose pitch follows the first number of the melody code, and its density that of the groove."""
-    B, M, N, _ = codes.melody.shape
-    pitch = (12 + 2.5 * codes.melody[..., 0]).round().clamp(0, P - 1).long()
-    dense = (4 + 2 * codes.groove[..., 0]).round().clamp(1, S).long()
-    made = np.zeros((B, M, N, S, P), np.uint8)
-    for b, m, n in np.ndindex(B, M, N):
-        made[b, m, n, : dense[b, m], pitch[b, m, n]] = 1
-    return made
-
-
-class Stretched(Walking):
-    """Melody codes vary most along their first number."""
-
-    def codes(self, noise):
-        found = super().codes(noise)
-        return replace(found, melody=found.melody * torch.tensor([2.0, 1, 1, 1, 1, 1, 1]))
-
-
-def test_directions_are_found_and_named():
-    band = Band(Stretched(), scaled, TRACKS, WIDTHS, train_bars=2, bars=2)
-    melody = directions(band, "melody", track="alto", samples=128, most=2)
-    assert abs(melody[0].vector[0]) > 0.95
-    assert melody[0].share > melody[1].share
-    assert {"higher", "lower"} & set(melody[0].name.split(", "))
-    assert melody[0].moves["density"] == 0
-    assert abs(melody[1].moves["pitch"]) < abs(melody[0].moves["pitch"]) / 3
-    groove = directions(band, "groove", track="alto", samples=128, most=1)[0]
-    assert abs(groove.vector[0]) > 0.8
-    assert {"denser", "sparser"} & set(groove.name.split(", "))
-    assert directions(band, "style", samples=64, most=1)[0].name == "hardly audible"
-    with pytest.raises(ValueError, match="melody needs a track"):
-        directions(band, "melody")
 
 
 def test_features_of_a_bar_by_hand():

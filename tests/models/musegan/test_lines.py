@@ -14,15 +14,15 @@ from otonoha.models.musegan.lines import (
     Decoder,
     Encoder,
     Flow,
+    Flows,
     Posterior,
-    Temporal,
     noise_widths,
     pick,
     sounding_of,
     uniform,
 )
-from otonoha.models.musegan.onehot import FIRST, HOLD, REST
 from otonoha.models.musegan.shape import Shape, draw
+from otonoha.tokens.roll import FIRST_PITCH, HOLD_CLASS, REST_CLASS
 
 torch.set_num_threads(1)
 SHAPE = Shape(tracks=3, bars=4, steps=4, pitches=15)
@@ -51,8 +51,10 @@ def decoder():
 
 def random_lines(seed):
     rng = np.random.default_rng(seed)
-    kind = rng.choice([REST, HOLD, FIRST], (B, M, T), p=[0.2, 0.4, 0.4])
-    return torch.from_numpy(np.where(kind == FIRST, FIRST + rng.integers(0, 15, kind.shape), kind))
+    kind = rng.choice([REST_CLASS, HOLD_CLASS, FIRST_PITCH], (B, M, T), p=[0.2, 0.4, 0.4])
+    return torch.from_numpy(
+        np.where(kind == FIRST_PITCH, FIRST_PITCH + rng.integers(0, 15, kind.shape), kind)
+    )
 
 
 def forward(decoder, classes, heard):
@@ -71,13 +73,13 @@ def test_what_is_written_follows_from_the_chances_that_are_learnt(decoder, tempe
     written = decoder.write(heard, temperature=temperature)
     kinds, pitches = forward(decoder, written, heard)
     before = sounding_of(written)[..., :-1]
-    kinds[..., 0, HOLD] = -torch.inf
-    kinds[..., 1:, HOLD] = kinds[..., 1:, HOLD].masked_fill(before == 0, -torch.inf)
+    kinds[..., 0, HOLD_CLASS] = -torch.inf
+    kinds[..., 1:, HOLD_CLASS] = kinds[..., 1:, HOLD_CLASS].masked_fill(before == 0, -torch.inf)
     groove = heard.groove[:, :, None].expand_as(heard.melody)
     chances = [uniform(x).flatten() for x in (groove, heard.melody)]
     kind = pick(kinds.flatten(0, 2), chances[0], temperature).view_as(written)
     pitch = pick(pitches.flatten(0, 2), chances[1], temperature).view_as(written)
-    assert torch.equal(written, torch.where(kind == ONSET, FIRST + pitch, kind))
+    assert torch.equal(written, torch.where(kind == ONSET, FIRST_PITCH + pitch, kind))
     if temperature == 0:
         assert torch.equal(kind, kinds.argmax(-1))
     else:
@@ -88,24 +90,24 @@ def test_a_hold_never_follows_silence(decoder):
     with torch.no_grad():
         fond = Decoder(SHAPE, Z, low=40, hidden=16).eval()
         fond.load_state_dict(decoder.state_dict())
-        fond.out[-1].bias[HOLD] += 3
-        fond.out[-1].bias[REST] += 1
+        fond.out[-1].bias[HOLD_CLASS] += 3
+        fond.out[-1].bias[REST_CLASS] += 1
     written = fond.write(codes())
     silent = torch.cat([torch.ones(B, M, 1, dtype=torch.bool), sounding_of(written)[..., :-1] == 0], -1)
     assert silent[..., 1:].any()
-    assert (written == HOLD).any()
-    assert not (silent & (written == HOLD)).any()
+    assert (written == HOLD_CLASS).any()
+    assert not (silent & (written == HOLD_CLASS)).any()
 
 
 def test_nats_are_those_of_the_chances(decoder):
     classes, heard = random_lines(2), codes(3)
     kinds, pitches = forward(decoder, classes, heard)
     wanted = -Categorical(logits=kinds).log_prob(classes.clamp(max=ONSET))
-    of_pitch = -Categorical(logits=pitches).log_prob((classes - FIRST).clamp(min=0))
+    of_pitch = -Categorical(logits=pitches).log_prob((classes - FIRST_PITCH).clamp(min=0))
     with torch.no_grad():
         plan, _ = decoder.plan(heard.chords, heard.style)
         found = decoder.nats(plan, classes, sounding_of(classes))
-    torch.testing.assert_close(found, wanted + of_pitch * (classes >= FIRST), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found, wanted + of_pitch * (classes >= FIRST_PITCH), rtol=1e-4, atol=1e-4)
     total = found.sum().item()
     with torch.no_grad():
         torch.manual_seed(0)
@@ -117,7 +119,7 @@ def test_nats_are_those_of_the_chances(decoder):
 def test_no_step_sees_itself_or_what_follows(decoder):
     classes, heard = random_lines(4), codes(3)
     other = classes.clone()
-    other[:, :, 9] = torch.where(classes[:, :, 9] == FIRST + 1, FIRST + 2, FIRST + 1)
+    other[:, :, 9] = torch.where(classes[:, :, 9] == FIRST_PITCH + 1, FIRST_PITCH + 2, FIRST_PITCH + 1)
     for a, b in zip(forward(decoder, classes, heard), forward(decoder, other, heard), strict=True):
         torch.testing.assert_close(a[:, :, :10], b[:, :, :10])
         assert (a[:, :, 10] - b[:, :, 10]).abs().amax(-1).min() > 1e-6
@@ -177,7 +179,7 @@ def test_groove_chooses_kinds_and_melody_pitches(decoder):
     at = same.logical_not().int().argmax(-1, keepdim=True)  # the first difference
     first = [x.gather(-1, at)[~same.all(-1)] for x in (before, after)]
     assert len(first[0]) > 5
-    assert all((x >= FIRST).all() for x in first)
+    assert all((x >= FIRST_PITCH).all() for x in first)
 
 
 @pytest.mark.parametrize("knob", ["chords", "style"])
@@ -265,9 +267,9 @@ def test_the_code_of_a_bar_sees_its_neighbours_and_style_sees_all():
     torch.manual_seed(2)
     net = Encoder(SHAPE, Z, 12)
     classes = random_lines(8)
-    classes[..., 3 * S] = FIRST  # nothing is held into the last bar
+    classes[..., 3 * S] = FIRST_PITCH  # nothing is held into the last bar
     other = classes.clone()
-    other[:, 1, 3 * S :] = torch.where(classes[:, 1, 3 * S :] == REST, FIRST, REST)
+    other[:, 1, 3 * S :] = torch.where(classes[:, 1, 3 * S :] == REST_CLASS, FIRST_PITCH, REST_CLASS)
     with torch.no_grad():
         a, b = (net(x, sounding_of(x)) for x in (classes, other))
     changed = ((a.chords[0] - b.chords[0]).abs() > 1e-6).any(-1)
@@ -277,7 +279,18 @@ def test_the_code_of_a_bar_sees_its_neighbours_and_style_sees_all():
 
 
 def test_what_sounds():
-    line = torch.tensor([HOLD, FIRST, HOLD, REST, HOLD, FIRST + 4, HOLD, FIRST])
+    line = torch.tensor(
+        [
+            HOLD_CLASS,
+            FIRST_PITCH,
+            HOLD_CLASS,
+            REST_CLASS,
+            HOLD_CLASS,
+            FIRST_PITCH + 4,
+            HOLD_CLASS,
+            FIRST_PITCH,
+        ]
+    )
     assert sounding_of(line).tolist() == [0, 1, 1, 0, 0, 5, 5, 1]
 
 
@@ -287,7 +300,7 @@ def test_what_sounds():
 @pytest.mark.parametrize("heard", [0, 3])
 def test_flows_make_codes_bar_after_bar(heard):
     torch.manual_seed(3)
-    net = Temporal(Z, 16, heard)
+    net = Flows(Z, 16, heard)
     given = torch.randn(B, N, heard) if heard else None
     noise = codes()
     chords, style = net(noise.chords, noise.style, given)
@@ -310,7 +323,7 @@ def test_flows_make_codes_bar_after_bar(heard):
 
 def test_a_flow_learns_a_distribution_and_its_condition():
     torch.manual_seed(4)
-    net = Flow(2, 1, 32)
+    net = Flow(2, 1, 32, 1)
     optimiser = torch.optim.Adam(net.parameters(), lr=5e-3)
     for _ in range(400):
         condition = torch.randn(128, 1).sign()
@@ -334,9 +347,9 @@ def test_a_decoder_listens_to_the_given_track():
     with torch.no_grad():
         net.out[-1].weight *= 12
     heard, given = codes(), random_lines(9)[:, 0]
-    given[:, 3 * S] = FIRST
+    given[:, 3 * S] = FIRST_PITCH
     other = given.clone()
-    other[:, 3 * S :] = FIRST + 7
+    other[:, 3 * S :] = FIRST_PITCH + 7
     a, b = (net.write(heard, given=x) for x in (given, other))
     changed = (a != b).any(0).any(0)
     assert not changed[: 2 * S].any()  # it hears a bar ahead, no further

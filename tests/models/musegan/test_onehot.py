@@ -11,9 +11,6 @@ import torch.nn.functional as F
 
 from helpers import chorale
 from otonoha.models.musegan.onehot import (
-    FIRST,
-    HOLD,
-    REST,
     Critic,
     Generator,
     PerTrack,
@@ -25,21 +22,25 @@ from otonoha.models.musegan.onehot import (
     straight_through,
 )
 from otonoha.models.musegan.shape import Noise, Shape, Widths, draw
-from otonoha.tokens.roll import Roll
+from otonoha.tokens.roll import FIRST_PITCH, HOLD_CLASS, REST_CLASS, Roll
 
 torch.set_num_threads(1)
 LOW, PITCHES = 40, 15
 SHAPE = Shape(tracks=3, bars=2, steps=4, pitches=PITCHES)
 WIDTHS = Widths(3, 4, 5, 6)
-C = FIRST + PITCHES
+C = FIRST_PITCH + PITCHES
 
 
 def random_classes(seed, *, batch=5, shape=SHAPE):
     """Classes (B, M, T) with many rests and holds, also holds that hold nothing."""
     rng = np.random.default_rng(seed)
-    kind = rng.choice([REST, HOLD, FIRST], (batch, shape.tracks, shape.bars * shape.steps), p=[0.2, 0.4, 0.4])
+    kind = rng.choice(
+        [REST_CLASS, HOLD_CLASS, FIRST_PITCH],
+        (batch, shape.tracks, shape.bars * shape.steps),
+        p=[0.2, 0.4, 0.4],
+    )
     pitch = rng.integers(0, shape.pitches, kind.shape)
-    return torch.from_numpy(np.where(kind == FIRST, FIRST + pitch, kind))
+    return torch.from_numpy(np.where(kind == FIRST_PITCH, FIRST_PITCH + pitch, kind))
 
 
 # -- classes -----------------------------------------------------------------------------------------------
@@ -60,17 +61,34 @@ def test_classes_are_those_of_the_codec():
 def test_what_is_held_over_into_a_phrase_begins_there():
     rolls = torch.zeros(1, 1, 2, 4, PITCHES, dtype=torch.uint8)
     rolls[0, 0, 0, :3, 7] = 2
-    assert classes_of(rolls)[0, 0].tolist() == [FIRST + 7, HOLD, HOLD] + 5 * [REST]
+    assert classes_of(rolls)[0, 0].tolist() == [FIRST_PITCH + 7, HOLD_CLASS, HOLD_CLASS] + 5 * [REST_CLASS]
+
+
+def test_stray_states_are_read_as_the_codec_reads_them():
+    codec = Roll(("a", "b", "c"), steps_per_bar=4, low=LOW, high=LOW + PITCHES - 1)
+    rolls = torch.zeros(1, 3, 1, 4, PITCHES, dtype=torch.uint8)
+    rolls[0, 0, 0, 0, 5] = 1
+    rolls[0, 0, 0, 1:, 7] = 2  # a hold on another pitch
+    rolls[0, 1, 0, 2:, 3] = 2  # a hold after silence
+    rolls[0, 2, 0, :3, 1], rolls[0, 2, 0, 1, 6] = 1, 2  # the higher of two pitches
+    wanted = [[7, 9, 1, 1], [0, 0, 5, 1], [3, 8, 3, 0]]
+    assert classes_of(rolls)[0].tolist() == codec.lines_of(rolls.numpy())[0].tolist() == wanted
+    rng = np.random.default_rng(3)
+    for notes in (0.02, 0.1, 0.5):
+        states = rng.choice(3, (20, 3, 2, 4, PITCHES), p=[1 - notes, notes / 3, 2 * notes / 3]).astype(
+            np.uint8
+        )
+        np.testing.assert_array_equal(classes_of(torch.from_numpy(states)).numpy(), codec.lines_of(states))
 
 
 def pitches_by_hand(line):
     """What sounds at each step of a line of classes: a row, or None."""
     now, found = None, []
     for c in line:
-        if c == REST:
+        if c == REST_CLASS:
             now = None
-        elif c != HOLD:
-            now = c - FIRST
+        elif c != HOLD_CLASS:
+            now = c - FIRST_PITCH
         found.append(now)
     return found
 
@@ -88,10 +106,12 @@ def test_a_hold_carries_on_what_sounded():
 
 
 def test_a_gradient_reaches_the_onset_of_a_held_note():
-    x = one_hot(torch.tensor([[[FIRST + 3, HOLD, HOLD, FIRST + 5]]]), PITCHES).requires_grad_(True)
+    x = one_hot(
+        torch.tensor([[[FIRST_PITCH + 3, HOLD_CLASS, HOLD_CLASS, FIRST_PITCH + 5]]]), PITCHES
+    ).requires_grad_(True)
     sounding(x)[0, 0, 2, 3].backward()
-    assert x.grad[0, 0, 0, FIRST + 3] == 1  # through two holds
-    assert x.grad[0, 0, 1, HOLD] == x.grad[0, 0, 2, HOLD] == 1
+    assert x.grad[0, 0, 0, FIRST_PITCH + 3] == 1  # through two holds
+    assert x.grad[0, 0, 1, HOLD_CLASS] == x.grad[0, 0, 2, HOLD_CLASS] == 1
     assert x.grad[0, 0, 3].abs().sum() == 0
 
 
@@ -110,7 +130,7 @@ def heard_by_hand(classes):
             if row is not None:
                 chroma[t, m, (LOW + row) % 12] = 1  # C is 0, whatever the lowest pitch
                 height[t, m] = (row - PITCHES / 2) / 12
-            if classes[m, t] >= FIRST:
+            if classes[m, t] >= FIRST_PITCH:
                 onset[t, m] = 1
                 leap[t, m] = height[t, m] - (height[t - 1, m] if t else 0)
     pairs = [(i, j) for i in range(M) for j in range(i + 1, M)]
@@ -146,8 +166,8 @@ def test_streams_against_a_plain_twin():
 def test_chroma_is_by_midi_number(low):
     """C (MIDI 48 and 60) is 0 and A (57) is 9, whatever the lowest pitch."""
     shape = Shape(tracks=1, bars=1, steps=3, pitches=80)
-    classes = torch.tensor([[[FIRST + 48 - low, FIRST + 57 - low, FIRST + 60 - low]]])
-    chroma = Streams(shape, low)(one_hot(classes, 80))[0, :, FIRST + 80 :][:, :12]
+    classes = torch.tensor([[[FIRST_PITCH + 48 - low, FIRST_PITCH + 57 - low, FIRST_PITCH + 60 - low]]])
+    chroma = Streams(shape, low)(one_hot(classes, 80))[0, :, FIRST_PITCH + 80 :][:, :12]
     assert chroma.argmax(-1).tolist() == [0, 9, 0]
     assert chroma.sum().item() == 3
 
@@ -155,8 +175,8 @@ def test_chroma_is_by_midi_number(low):
 def test_a_fifth_is_a_fifth_in_every_key():
     shape = Shape(tracks=2, bars=1, steps=12, pitches=40)
     bass = torch.arange(12)
-    classes = torch.stack([FIRST + bass + 7, FIRST + bass])[None]
-    intervals = Streams(shape, 36)(one_hot(classes, 40))[0, :, 2 * (FIRST + 40 + 15) :][:, :12]
+    classes = torch.stack([FIRST_PITCH + bass + 7, FIRST_PITCH + bass])[None]
+    intervals = Streams(shape, 36)(one_hot(classes, 40))[0, :, 2 * (FIRST_PITCH + 40 + 15) :][:, :12]
     assert (intervals.argmax(-1) == 7).all()
 
 
@@ -169,7 +189,7 @@ def test_critics_score_phrases_by_what_they_are():
     order = torch.tensor([3, 1, 0, 5, 4, 2])
     torch.testing.assert_close(critic(x[order]), scores[order])
     changed = x.clone()
-    changed[0, 2, -1] = F.one_hot(torch.tensor(FIRST + 1), C).float()
+    changed[0, 2, -1] = F.one_hot(torch.tensor(FIRST_PITCH + 1), C).float()
     assert (critic(changed) - scores)[0].abs() > 1e-6
 
 
@@ -235,8 +255,8 @@ def test_the_likeliest_kind_is_chosen_and_of_an_onset_the_likeliest_pitch():
     with torch.no_grad():
         chosen = net(noise(net, batch=20))
     kind = kinds.argmax(-1)
-    assert set(kind.unique().tolist()) == {REST, HOLD, FIRST}
-    wanted = torch.where(kind == FIRST, FIRST + pitches.argmax(-1), kind)
+    assert set(kind.unique().tolist()) == {REST_CLASS, HOLD_CLASS, FIRST_PITCH}
+    wanted = torch.where(kind == FIRST_PITCH, FIRST_PITCH + pitches.argmax(-1), kind)
     torch.testing.assert_close(chosen, one_hot(wanted, PITCHES), atol=1e-6, rtol=0)
 
 
@@ -345,11 +365,11 @@ def test_the_given_track_is_pasted_in_its_place():
 def test_the_given_track_is_heard_in_its_bar_and_beside_it():
     net = generator(given=1)
     heard = random_classes(6, batch=3, shape=replace(SHAPE, bars=5))[:, 1]
-    heard[:, 8:12] = torch.tensor([FIRST + 2, HOLD, FIRST + 4, FIRST + 4])
+    heard[:, 8:12] = torch.tensor([FIRST_PITCH + 2, HOLD_CLASS, FIRST_PITCH + 4, FIRST_PITCH + 4])
     full = noise(net, bars=5)
     before = by_track_and_bar(net, full, heard)
     other = heard.clone()
-    other[:, 10] = FIRST + 9  # in bar 2, and not held over
+    other[:, 10] = FIRST_PITCH + 9  # in bar 2, and not held over
     changed = where_changed(before, by_track_and_bar(net, full, other))
     assert changed.all(0).tolist() == [False, True, True, True, False]
     assert not changed[:, [0, 4]].any()

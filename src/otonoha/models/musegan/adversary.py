@@ -5,7 +5,8 @@
     hinge     critic  E[max(0, 1 + D(fake))] + E[max(0, 1 - D(real))], with R1            Lim & Ye 2017
     generator: -E[D(fake)] (wgan-gp, hinge), E[softplus(-D(fake))] (r1)
 
-Axes: B phrases; a norm is taken over all axes of a phrase, one norm for each.
+Critics that hear a track each (jamming) play a game each, and their losses are added up.
+Axes: B phrases, G critics; a norm is taken over all axes of what a critic hears of a phrase.
 """
 
 from __future__ import annotations
@@ -27,41 +28,50 @@ def critic_loss(
     game: Game, critic: Critic, real: Tensor, fake: Tensor, *, penalty: float, step: int
 ) -> tuple[Tensor, dict[str, Any]]:
     """What the critic minimises, and figures to log."""
-    on_real, on_fake = critic(real), critic(fake)
-    told = {"real": on_real.detach().mean(), "fake": on_fake.detach().mean()}
+    on_real, on_fake = scores(critic, real), scores(critic, fake)
+    told = {"real": on_real.detach().sum(1).mean(), "fake": on_fake.detach().sum(1).mean()}
     if game == "wgan-gp":
-        loss = on_fake.mean() - on_real.mean()
+        each = on_fake - on_real
         extra = penalty * gradient_penalty(critic, real, fake)
-        told["distance"] = -loss.detach()
+        told["distance"] = told["real"] - told["fake"]
     else:
         if game == "r1":
-            loss = F.softplus(on_fake).mean() + F.softplus(-on_real).mean()
+            each = F.softplus(on_fake) + F.softplus(-on_real)
         else:
-            loss = F.relu(1 + on_fake).mean() + F.relu(1 - on_real).mean()
+            each = F.relu(1 + on_fake) + F.relu(1 - on_real)
         lazy = penalty / 2 * EVERY if step % EVERY == 0 else 0.0
         extra = lazy * r1(critic, real) if lazy else torch.zeros(())
-    return loss + extra, {**told, "penalty": extra.detach()}
+    return each.sum(1).mean() + extra, {**told, "penalty": extra.detach()}
+
+
+def scores(critic: Critic, x: Tensor) -> Tensor:
+    """(B, G) of every critic."""
+    return critic.each(x) if getattr(critic, "apart", False) else critic(x)[:, None]  # type: ignore[attr-defined]
 
 
 def generator_loss(game: Game, critic: Critic, fake: Tensor) -> Tensor:
     """What the generator minimises."""
-    score = critic(fake)
-    return F.softplus(-score).mean() if game == "r1" else -score.mean()
+    score = scores(critic, fake)
+    each = F.softplus(-score) if game == "r1" else -score
+    return each.sum(1).mean()
 
 
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
     """E[(‖∇D(x)‖ - 1)²] at x = u real + (1 - u) fake, u uniform, one for each phrase."""
     share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
-    return ((_norms_squared(critic, torch.lerp(fake, real, share)) + 1e-12).sqrt() - 1).square().mean()
+    norms = (_norms_squared(critic, torch.lerp(fake, real, share)) + 1e-12).sqrt()
+    return (norms - 1).square().sum(1).mean()
 
 
 def r1(critic: Critic, real: Tensor) -> Tensor:
     """E‖∇D(real)‖²."""
-    return _norms_squared(critic, real).mean()
+    return _norms_squared(critic, real).sum(1).mean()
 
 
 def _norms_squared(critic: Critic, at: Tensor) -> Tensor:
-    """(B,) squared norms of the critic's gradient; of critics that hear a track each (`apart`), (B, M)."""
+    """(B, G) squared norms of the critics' gradients."""
     at = at.detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(critic(at).sum(), at, create_graph=True)
-    return gradient.flatten(2 if getattr(critic, "apart", False) else 1).square().sum(-1)
+    (gradient,) = torch.autograd.grad(scores(critic, at).sum(), at, create_graph=True)
+    if getattr(critic, "apart", False):
+        return gradient[:, critic.judged].flatten(2).square().sum(2)  # type: ignore[attr-defined]
+    return gradient.flatten(1).square().sum(1, keepdim=True)

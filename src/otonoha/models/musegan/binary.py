@@ -14,6 +14,8 @@ Axes: B batch, M tracks, N bars, S steps, P pitches, A = 4 beats of a bar; G mem
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
 import torch
@@ -42,29 +44,38 @@ from otonoha.models.musegan.layers import (
     unfold,
 )
 from otonoha.models.musegan.shape import Noise, Shape, Widths, per_bar
-from otonoha.models.musegan.temporal import FourNoises, refuse
+from otonoha.models.musegan.temporal import FourNoises
 
-WIDTHS = Widths(64, 64, 0, 0)
 BEATS = 4
 SLOPE = 0.2
 """Of the critic's LeakyReLU."""
 SLOPE_FACTOR = 1.1
 """By which the slope of the binary neurons grows with every pass over the data."""
+STEEPEST = 20
+"""Passes after which it stays: as many as the paper trains."""
 
 
-def binary(x: Tensor, slope: Tensor | float = 1.0, *, stochastic: bool = False) -> Tensor:
-    """Binary neurons: 1 where σ(x) > v, else 0; v = 1/2, or stochastic: uniform on [0, 1].
+def binary(x: Tensor, slope: Tensor | float = 1.0, *, threshold: Tensor | float = 0.5) -> Tensor:
+    """Binary neurons: 1 where σ(x) > v, else 0; the threshold v is 1/2, or uniform on [0, 1] (stochastic).
 
     Backward: the sigmoid-adjusted straight-through estimator, d/dx σ(slope · x).
     """
-    threshold = torch.rand_like(x) if stochastic else 0.5
     soft = torch.sigmoid(slope * x)
     return (x.sigmoid() > threshold).to(x) + (soft - soft.detach())
 
 
+def chance(z: Tensor, size: Sequence[int]) -> Tensor:
+    """Uniform numbers (B, *size) that follow from the noises (B, Z): the same noises round to the same notes."""
+    rows = []
+    for noise in z.detach().cpu().contiguous():
+        key = int.from_bytes(blake2b(noise.numpy().tobytes(), digest_size=8).digest())
+        rows.append(torch.rand(*size, generator=torch.Generator().manual_seed(key)))
+    return torch.stack(rows).to(z)
+
+
 def slope_at(step: int, per_pass: int) -> float:
-    """The slope after so many updates: 1, and 1.1 times as much after every pass over the data."""
-    return SLOPE_FACTOR ** (step // per_pass)
+    """The slope after so many updates: 1, and 1.1 times as much after each of the first passes over the data."""
+    return SLOPE_FACTOR ** min(step // per_pass, STEEPEST)
 
 
 class Plan(NamedTuple):
@@ -130,15 +141,13 @@ class BinaryGenerator(FourNoises):
     def __init__(
         self,
         shape: Shape,
-        widths: Widths = WIDTHS,
+        widths: Widths,
         *,
         refiner: bool = True,
         stochastic: bool = False,
         width: float = 1.0,
         plain: bool = False,
     ) -> None:
-        if widths.melody or widths.groove:
-            raise ValueError("design binary has common noise alone: widths of melody and groove are 0")
         super().__init__(shape, widths, range(shape.tracks), width=width, plain=plain)
         self.chords = None  # its bars grow together, from one noise
         self.stochastic, self.rounds = stochastic, True
@@ -149,12 +158,10 @@ class BinaryGenerator(FourNoises):
 
     def forward(self, noise: Noise, given: Tensor | None = None) -> Tensor:
         """Noise (K = 1) -> phrases."""
-        refuse(given, "binary")
         return self._phrases(torch.cat([noise.chords[:, 0], noise.style], 1))
 
     def bars(self, codes: Noise, given: Tensor | None = None) -> Tensor:
         """Codes of any number of bars -> rolls; bar n is bar n mod N of the phrase that its own codes make."""
-        refuse(given, "binary")
         z = per_bar(codes)[:, 0]
         different, phrase = torch.unique_consecutive(z.flatten(0, 1), dim=0, return_inverse=True)
         bar = torch.arange(z.shape[1], device=z.device) % self.shape.bars
@@ -168,7 +175,13 @@ class BinaryGenerator(FourNoises):
         if self.refiners:
             tracks = [r(x[:, m].flatten(0, 1)[:, None]) for m, r in enumerate(self.refiners)]
             x = torch.cat(tracks, 1).unflatten(0, x.shape[::2][:2]).transpose(1, 2)
-        return 2 * binary(x, self.slope, stochastic=self.stochastic) - 1
+        return 2 * binary(x, self.slope, threshold=self._threshold(x, z)) - 1
+
+    def _threshold(self, x: Tensor, z: Tensor) -> Tensor | float:
+        """What the neurons compare with: drawn anew while learning, drawn from the noises afterwards."""
+        if not self.stochastic:
+            return 0.5
+        return torch.rand_like(x) if self.training else chance(z, x.shape[1:])
 
 
 class Writer(nn.Module):

@@ -36,7 +36,7 @@ from otonoha.models.musegan.layers import (
     unfold,
 )
 from otonoha.models.musegan.shape import Noise, Shape, Widths, per_bar
-from otonoha.models.musegan.temporal import FourNoises, refuse
+from otonoha.models.musegan.temporal import FourNoises
 
 Layer = tuple[int, str, int, dict]
 """A convolution of a critic: channels out, axis, kernel, options of `Shrink`."""
@@ -112,7 +112,6 @@ class BookGenerator(FourNoises):
 
     def bars(self, codes: Noise, given: Tensor | None = None) -> Tensor:
         """Codes -> rolls (B, M, N, S, P)."""
-        refuse(given, "book")
         rows = per_bar(codes).transpose(1, 2).flatten(0, 1)
         return self.writers(rows)[:, :, 0].unflatten(0, (len(codes), -1)).transpose(1, 2)
 

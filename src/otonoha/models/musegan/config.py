@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Literal, get_args, get_origin, get_type_hints
 
+from otonoha.music.suggest import one_of
 from otonoha.sample.controls import control
 from otonoha.train.settings import Settings
 
 VOICES = ("soprano", "alto", "tenor", "bass")
 BAND = ("bass", "drums", "guitar", "piano", "strings")
+CONVOLUTIONS = ("book", "paper", "binary")
+GAMES = (*CONVOLUTIONS, "onehot")
+READ_BY = {
+    "players": ("paper",),
+    "order": ("paper",),
+    "hidden": ("onehot", "lines"),
+    "width": CONVOLUTIONS,
+    "plain": CONVOLUTIONS,
+    "neurons": ("binary",),
+    "refiner": ("binary",),
+    "latent": ("lines",),
+    "adversary": GAMES,
+    "penalty": GAMES,
+    "critic_steps": GAMES,
+}
+"""Option -> the designs that read it; all designs read the others."""
+RANGES: dict[str, tuple[float, float]] = {
+    "bars": (1, 512),
+    "noise": (1, 4096),
+    "hidden": (4, 16384),
+    "width": (0.001, 16),
+    "latent": (0, 100),
+    "penalty": (0, 10_000),
+    "critic_steps": (1, 100_000),
+}
+"""Option -> the smallest and the largest number that makes sense."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +48,11 @@ class Config:
     """book: the book's network; paper: MuseGAN's; binary: BinaryMuseGAN's; onehot: the better GAN for lines;
     lines: the same four noises before an autoregressive decoder for every track."""
     players: Literal["hybrid", "composer", "jamming"] = "hybrid"
-    """Who shares noise. hybrid: common and private noises; composer: common only; jamming: private only, and a
-    critic for every track."""
+    """Who shares noise (paper). hybrid: common and private noises; composer: common only; jamming: private only,
+    and a critic for every track."""
+    order: Literal["tripling last", "tripling first", "sixfold first"] = "tripling last"
+    """When time is tripled as a bar grows (paper); sixfold: tripled and doubled at once. The others than the first
+    need bars of 12, 24, 36, 48 … steps."""
     codec: str = "roll"
     """The codec of the phrases."""
     tracks: tuple[str, ...] = VOICES
@@ -67,11 +98,45 @@ class Config:
     train: Settings = Settings()
     """How to train."""
 
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            if get_origin(kind) is Literal:
+                one_of(value, get_args(kind), name)
+            if name not in RANGES:
+                continue
+            low, high = RANGES[name]
+            if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
+                raise ValueError(f"{name} must be {'a whole' if kind is int else 'a'} number, got {value!r}")
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be within {low:g} … {high:g}, got {value:g}")
+
+    def check_effect(self, asked: Collection[str]) -> None:
+        """Raise ValueError for one of the options asked for that was changed and that the design does not read.
+
+        What a preset brings along and another design leaves unread is no mistake of the person who asks.
+        """
+        for field in fields(self):
+            readers = READ_BY.get(field.name, (self.design,))
+            if (
+                field.name in asked
+                and self.design not in readers
+                and getattr(self, field.name) != field.default
+            ):
+                raise ValueError(
+                    f"{field.name} has no effect on design {self.design}; it is read by {', '.join(readers)}"
+                )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Controls:
     """What a person can turn: four noises, each between that of `seed` and that of a seed of its own."""
 
+    scopes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "only_tracks": ("melody", "groove"),
+        "only_bars": ("chords", "melody"),
+    }
+    """Controls that say where knobs are turned, and those knobs."""
     bars: int | None = control(1, 512)
     """Bars to write."""
     chords_seed: int | None = control(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from otonoha.models.musegan import binary, paper
 from otonoha.models.musegan.book import BookCritic, BookGenerator
 from otonoha.models.musegan.gan import Adversarial
-from otonoha.models.musegan.shape import Noise, Widths
+from otonoha.models.musegan.shape import Noise
 from otonoha.models.musegan.windows import Phrases
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.roll import DRUMS
@@ -25,6 +25,17 @@ GAP = 48
 
 class Convolutional(Adversarial):
     """What the three have in common: rolls in [-1, 1], phrases of fixed length (K = 1)."""
+
+    listens: ClassVar[bool] = False
+    """Does it hear a given track?"""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        if self.given is not None and not self.listens:
+            raise ValueError(
+                f"design {self.config.design} writes all tracks; "
+                "accompaniment needs design paper, onehot or lines"
+            )
 
     def view(self, rolls: Tensor) -> Tensor:
         """State rolls -> 1 where a note sounds, else -1."""
@@ -65,12 +76,7 @@ class Book(Convolutional):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        if self.given is not None:
-            raise ValueError(
-                "design book writes all tracks; accompaniment needs design paper, onehot or lines"
-            )
-        Z = self.config.noise
-        self.widths = Widths(Z, Z, Z, Z)
+        self.widths = paper.widths_of("hybrid", self.config.noise)
 
     def build(self) -> dict[str, nn.Module]:
         """Generator and critic."""
@@ -94,21 +100,18 @@ class Book(Convolutional):
 class Paper(Convolutional):
     """MuseGAN of the paper: hybrid, composer or jamming; from scratch or to a given track."""
 
+    listens = True
+
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        Z = self.config.noise
-        self.widths = {
-            "hybrid": Widths(Z, Z, Z, Z),
-            "composer": Widths(2 * Z, 2 * Z, 0, 0),
-            "jamming": Widths(0, 0, 2 * Z, 2 * Z),
-        }[self.config.players]
+        self.widths = paper.widths_of(self.config.players, self.config.noise)
 
     def build(self) -> dict[str, nn.Module]:
         """Generator and critic."""
         c = self.config
         how: dict[str, Any] = {"given": self.given, "width": c.width, "plain": c.plain}
         return {
-            "generator": paper.PaperGenerator(self.shape, self.widths, c.players, **how),
+            "generator": paper.PaperGenerator(self.shape, self.widths, c.players, order=c.order, **how),
             "critic": paper.PaperCritic(self.shape, c.players, **how),
         }
 
@@ -118,12 +121,7 @@ class Binary(Convolutional):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        if self.given is not None:
-            raise ValueError(
-                "design binary writes all tracks; accompaniment needs design paper, onehot or lines"
-            )
-        Z = self.config.noise
-        self.widths = Widths(2 * Z, 2 * Z, 0, 0)
+        self.widths = paper.widths_of("composer", self.config.noise)
         self.per_pass = 0
 
     def build(self) -> dict[str, nn.Module]:
@@ -177,7 +175,8 @@ class Binary(Convolutional):
 
     def observe(self, sequences: Sequence[Tokens]) -> None:
         """How many updates make a pass, after which the slope grows."""
-        self.per_pass = max(1, len(self.windows(sequences)) // self.config.train.batch)
+        seen = self.windows(sequences, first_only=self.config.first_only)
+        self.per_pass = max(1, len(seen) // self.config.train.batch)
 
     def after_step(self, context: Context) -> None:
         """Slope annealing."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from otonoha.metrics import band_report
+from otonoha.metrics.copies import unique_share
 from otonoha.models.musegan.shape import Noise, Shape, Widths, draw
 from otonoha.models.musegan.windows import Windows
 from otonoha.tokens.base import Tokens
@@ -139,8 +140,10 @@ class Design:
             "low": self.codec.low,
             "tracks": self.codec.tracks,
             "lines": self.codec.lines,
+            "beats": self.codec.beats,
         }
-        unique = band_report.collapse(generated)
+        written = [m for m in range(self.shape.tracks) if m != self.given]
+        unique = unique_share(generated[:, written])
         figures: dict[str, Any] = {
             "loss": band_report.distance(generated, real.numpy(), **known),
             "unique": unique,

@@ -1,30 +1,23 @@
-"""What the knobs do, measured: who changes when one is turned, and which way the music goes.
+"""What the knobs do, measured: who changes when one is turned, all others locked, and what one hears of it.
 
-Axes: B takes, M tracks, N bars, S steps of a bar, P pitches, Z width of a code. Rolls hold 0 silent, 1 onset,
-2 hold.
-
-`effects` turns one knob at a time, all others locked. `directions` looks for axes of a knob worth a name, after
-GANSpace (Härkönen et al. 2020): the principal components of the codes that the temporal networks make of chords
-and melody. Style and groove reach the bars as plain noise, alike in all directions; of them, the axes along which
-the measured music answers most, by linear regression.
+Axes: B takes, M tracks, N bars, S steps of a bar, P pitches. Rolls hold 0 silent, 1 onset, 2 hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from otonoha.metrics import band as alone
 from otonoha.metrics import together
 from otonoha.metrics.played import Played, played
 from otonoha.models.musegan.config import Controls
-from otonoha.models.musegan.knobs import Temporal, codes_of
-from otonoha.models.musegan.shape import KNOBS, PRIVATE, TEMPORAL, Noise, Widths
+from otonoha.models.musegan.knobs import Source, codes_of
+from otonoha.models.musegan.shape import KNOBS, PRIVATE, Noise, Widths
 from otonoha.music.suggest import one_of
 
 if TYPE_CHECKING:
@@ -33,20 +26,6 @@ if TYPE_CHECKING:
 REDRAWN = 1_000_003
 """A knob of seed s is redrawn from seed s + REDRAWN."""
 MIXES = (0.25, 0.5, 1.0)
-WORDS = {
-    "pitch": ("lower", "higher"),
-    "density": ("sparser", "denser"),
-    "length": ("shorter notes", "longer notes"),
-    "rests": ("fewer rests", "more rests"),
-    "leap": ("smaller leaps", "wider leaps"),
-    "off beat": ("more on the beat", "more off the beat"),
-    "pitch classes": ("fewer pitch classes", "more pitch classes"),
-    "coincidence": ("rhythms apart", "rhythms together"),
-    "tonal distance": ("harmony closer", "harmony wider"),
-}
-"""What a lower and a higher value of each feature is called."""
-AUDIBLE = 0.2
-"""Standard deviations that a direction has to move a feature to be named after it."""
 Row = dict[str, float | str]
 
 
@@ -56,7 +35,7 @@ class Band:
     same for the same codes; `low` is the MIDI number of the lowest pitch.
     """
 
-    generator: Temporal
+    generator: Source
     rolls: Callable[[Noise], np.ndarray]
     tracks: Sequence[str]
     widths: Widths
@@ -158,100 +137,8 @@ def _heard(band: Band, rolls: np.ndarray, track: int | None) -> dict[str, np.nda
 
 def _mean(values: np.ndarray) -> float:
     """Of the takes that sound; 0 where none does."""
-    return float(_known(values).mean()) if len(_known(values)) else 0.0
-
-
-def _known(values: np.ndarray) -> np.ndarray:
-    return values[~np.isnan(values)]
-
-
-# -- which way it goes -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Direction:
-    """An axis of a knob: a unit `vector` (Z,), the `spread` (standard deviation) of codes along it, their `share`
-    of the variance (of style and groove: of what the music answers), and by how many standard deviations each
-    feature `moves` from -2 to +2 spreads. `name` is what one hears.
-    """
-
-    knob: str
-    track: str | None
-    vector: np.ndarray
-    spread: float
-    share: float
-    moves: Mapping[str, float]
-
-    @property
-    def name(self) -> str:
-        """The features that move most: "higher, denser"; "hardly audible" where none does."""
-        most = sorted(self.moves.items(), key=lambda item: -abs(item[1]))[:2]
-        said = [WORDS[n][int(by > 0)] for n, by in most if abs(by) >= AUDIBLE]
-        return ", ".join(said) or "hardly audible"
-
-
-def directions(
-    band: Band, knob: str, *, track: str | None = None, most: int = 3, samples: int = 256, probes: int = 32
-) -> list[Direction]:
-    """The first axes of a knob (of one track, for melody and groove), with the features they move."""
-    one_of(knob, band.knobs, "knob of this model")
-    if (track is not None) != (knob in PRIVATE):
-        raise ValueError(f"{knob} {'is heard in every track: it takes no' if track else 'needs a'} track")
-    at = None if track is None else list(band.tracks).index(one_of(track, band.tracks, "track"))
-    codes = band.codes(range(samples))
-    heard = _heard(band, band.rolls(codes), at)
-    if not any(len(_known(v)) for v in heard.values()):
-        raise ValueError(f"none of {samples} takes sounds: there are no directions to hear")
-    spreads = {n: _known(v).std() if len(_known(v)) else 0.0 for n, v in heard.items()}
-    own = _own(codes, knob, at)
-    if knob in TEMPORAL:
-        axes, shares = _principal(own.reshape(-1, own.shape[-1]))
-    else:
-        axes, shares = _responsive(own, np.stack(list(heard.values()), 1))
-    found = []
-    for axis, share in zip(axes[:most], shares):
-        spread = float((own @ axis).std())
-        moved = _moved(band, codes.rows(slice(probes)), knob, at, 2 * spread * axis)
-        moves = {n: by / s if (s := spreads[n]) > 1e-9 else 0.0 for n, by in moved.items()}
-        found.append(Direction(knob, track, axis, spread, float(share), moves))
-    return found
-
-
-def _own(codes: Noise, knob: str, track: int | None) -> np.ndarray:
-    """The codes of a knob and track, (B, …, Z)."""
-    z = getattr(codes, knob)
-    return (z if track is None else z[:, track]).double().cpu().numpy()
-
-
-def _principal(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Principal axes (·, Z) of codes (n, Z), and their shares of the variance."""
-    _, sizes, axes = np.linalg.svd(codes - codes.mean(0), full_matrices=False)
-    return axes, sizes**2 / max((sizes**2).sum(), 1e-12)
-
-
-def _responsive(codes: np.ndarray, heard: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Axes (·, Z) of codes (n, Z) along which features (n, F) answer most, and their shares of the answer."""
-    sounds = ~np.isnan(heard).any(1)
-    x, y = codes[sounds], heard[sounds]
-    y = (y - y.mean(0)) / np.maximum(y.std(0), 1e-9)
-    slopes = np.linalg.lstsq(x - x.mean(0), y, rcond=None)[0]
-    axes, sizes, _ = np.linalg.svd(slopes, full_matrices=False)
-    return axes.T, sizes**2 / max((sizes**2).sum(), 1e-12)
-
-
-def _moved(band: Band, codes: Noise, knob: str, track: int | None, by: np.ndarray) -> dict[str, float]:
-    """How far features go from codes moved back by a vector to codes moved forth."""
-    back, forth = (
-        _heard(band, band.rolls(_shifted(codes, knob, track, sign * by)), track) for sign in (-1, 1)
-    )
-    return {n: _mean(forth[n] - back[n]) for n in back}
-
-
-def _shifted(codes: Noise, knob: str, track: int | None, by: np.ndarray) -> Noise:
-    z: Tensor = getattr(codes, knob).clone()
-    own = z if track is None else z[:, track]
-    own += torch.as_tensor(by, dtype=z.dtype, device=z.device)
-    return replace(codes, **{knob: z})
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else 0.0
 
 
 # -- features ----------------------------------------------------------------------------------------------

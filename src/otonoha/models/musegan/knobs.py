@@ -40,7 +40,7 @@ WALK = 0.5
 _TINY = 1e-6
 
 
-class Temporal(Protocol):
+class Source(Protocol):
     """What is asked of a generator here."""
 
     def vectors(self, bars: int) -> int:
@@ -158,8 +158,20 @@ def turned(controls: Controls) -> list[str]:
     return [k for k in KNOBS if getattr(controls, f"{k}_seed") is not None]
 
 
-def check(controls: Controls, *, tracks: Sequence[str], bars: int, widths: Widths, given: str = "") -> None:
-    """Raise ValueError for a knob outside its range, or one without effect on this model or request."""
+def check(
+    controls: Controls,
+    *,
+    tracks: Sequence[str],
+    bars: int,
+    widths: Widths,
+    given: str = "",
+    seed: int | None = None,
+) -> None:
+    """Raise ValueError for a knob outside its range, or one without effect on this model or request.
+
+    `seed` is that of a request for one take, which must not be turned to itself; of several takes, the later
+    ones have something to turn to.
+    """
     asked = turned(controls)
     for knob in KNOBS:
         if knob in asked and not getattr(widths, knob):
@@ -167,7 +179,12 @@ def check(controls: Controls, *, tracks: Sequence[str], bars: int, widths: Width
             raise ValueError(f"{knob}_seed has no effect: this model has no {knob} noise (it has: {there})")
         if getattr(controls, f"{knob}_mix") is not None and knob not in asked:
             raise ValueError(f"{knob}_mix has no effect without {knob}_seed, the seed to go to")
-    for option, scoped in (("only_tracks", PRIVATE), ("only_bars", TEMPORAL)):
+        if getattr(controls, f"{knob}_mix") == 0:
+            raise ValueError(f"{knob}_mix 0 has no effect: it stays at the piece; leave out {knob}_seed")
+    for knob in ["medley"] if controls.medley_seed is not None else asked:  # from a medley, one can turn back
+        if getattr(controls, f"{knob}_seed") == seed:
+            raise ValueError(f"{knob}_seed {seed} has no effect: it is the seed of the piece itself")
+    for option, scoped in controls.scopes.items():
         if getattr(controls, option) is not None and not set(scoped) & set(asked):
             seeds = " or ".join(f"{k}_seed" for k in scoped)
             raise ValueError(f"{option} has no effect without {seeds}")
@@ -196,7 +213,7 @@ class _Windows:
     """Whether the windows of phrases have no vector in common, as the length is fixed."""
 
     @classmethod
-    def of(cls, generator: Temporal, bars: int, train_bars: int) -> _Windows:
+    def of(cls, generator: Source, bars: int, train_bars: int) -> _Windows:
         size = generator.vectors(train_bars)
         if generator.vectors(train_bars + 1) == size:
             return cls(bars, train_bars, size, step=size, apart=True)
@@ -233,22 +250,20 @@ def codes_of(
     controls: Controls,
     seed: int,
     index: int,
-    generator: Temporal,
+    generator: Source,
     *,
     tracks: Sequence[str],
     bars: int,
     widths: Widths,
     train_bars: int,
-    given: str = "",
     device: torch.device | None = None,
 ) -> Noise:
-    """The codes of the N = `bars` bars of a take (B = 1), as the controls have turned them; on `device`, that of
-    the generator. `given` is the track that is not written, of an accompaniment.
+    """The codes of the N = `bars` bars of a take (B = 1), as the controls (see `check`) have turned them; on
+    `device`, that of the generator.
 
     Style and groove are constant over the bars, but in a medley, where they move too: style is then (1, N, Z)
     and groove (1, M, N, Z).
     """
-    check(controls, tracks=tracks, bars=bars, widths=widths, given=given)
     windows = _Windows.of(generator, bars, train_bars)
 
     def heard(of: int, take: int) -> Noise:
@@ -280,7 +295,7 @@ def codes_of(
     return _codes(rows, generator, windows.phrase, moving=controls.medley_seed is not None)
 
 
-def _codes(rows: Noise, generator: Temporal, phrase: int, *, moving: bool) -> Noise:
+def _codes(rows: Noise, generator: Source, phrase: int, *, moving: bool) -> Noise:
     """The codes of each bar's window, side by side. One window at a time: in batches of other sizes the last
     bits of a product differ, and a bar is to be the same however many follow it.
     """

@@ -28,11 +28,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otonoha.models.musegan.onehot import FIRST, HOLD, Listener
+from otonoha.models.musegan.onehot import Listener
 from otonoha.models.musegan.shape import Noise, Shape, Widths
+from otonoha.tokens.roll import FIRST_PITCH, HOLD_CLASS
 
-ONSET = 2
-"""The third kind of step, after REST and HOLD."""
+ONSET = FIRST_PITCH
+"""The third kind of step, after rest and hold: the classes from here on."""
 EULER = 12
 """Steps of the flows."""
 
@@ -65,7 +66,7 @@ def sounding_of(classes: Tensor) -> Tensor:
     now = torch.zeros_like(classes[..., 0])
     steps = []
     for c in classes.unbind(-1):
-        now = torch.where(c == HOLD, now, (c - (FIRST - 1)).clamp(min=0))
+        now = torch.where(c == HOLD_CLASS, now, (c - (FIRST_PITCH - 1)).clamp(min=0))
         steps.append(now)
     return torch.stack(steps, -1)
 
@@ -93,7 +94,7 @@ class Encoder(nn.Module):
         """The posterior of phrases."""
         B, M, T = classes.shape
         N = T // self.shape.steps
-        x = self.pitch(sounds) + (classes >= FIRST)[..., None] * self.onset
+        x = self.pitch(sounds) + (classes >= FIRST_PITCH)[..., None] * self.onset
         who = torch.eye(M, device=x.device)[None, :, None].expand(B, M, N, M)
         voices = self.voice(torch.cat([x.reshape(B, M, N, -1), who], -1))
         bars = self.together(voices.transpose(1, 2).flatten(2))
@@ -144,13 +145,13 @@ class Flow(nn.Module):
         return (found - wanted).square().sum(-1).mean()
 
 
-class Temporal(nn.Module):
+class Flows(nn.Module):
     """Noise -> codes: a flow for the style, one for the bars, each given the style and the bar before."""
 
     def __init__(self, noise: int, hidden: int, heard: int = 0) -> None:
         super().__init__()
-        self.style = Flow(noise, 0, hidden // 2, 1)
-        self.chords = Flow(noise, 2 * noise + 1 + heard, hidden, 3)
+        self.style = Flow(noise, 0, hidden, 2)
+        self.chords = Flow(noise, 2 * noise + 1 + heard, hidden, 2)
 
     def forward(self, chords: Tensor, style: Tensor, heard: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """chords (B, N, Z), style (B, Z) or (B, N, Z) -> codes of the same shapes."""
@@ -190,7 +191,7 @@ class Decoder(nn.Module):
         self.harmony = nn.Sequential(nn.Linear(common, 2 * H), nn.ReLU(), nn.Linear(2 * H, S * 12 * channels))
         self.bar = nn.Sequential(nn.Linear(common + 32, 2 * H), nn.ReLU(), nn.Linear(2 * H, S * self.hint))
         self.chroma = nn.Linear(12 * channels, 12)
-        self.before = nn.Embedding(FIRST + P + 1, 32)
+        self.before = nn.Embedding(FIRST_PITCH + P + 1, 32)
         self.sounds = nn.Embedding(1 + P, 32)
         planned = self.hint + 12 * channels
         self.gru = nn.GRU(64 + planned, H, batch_first=True)
@@ -237,7 +238,7 @@ class Decoder(nn.Module):
     def nats(self, plan: Tensor, classes: Tensor, sounds: Tensor, drop: float = 0.0) -> Tensor:
         """(B, M, T) nats of every step."""
         kinds, pitches = self(plan, classes, sounds, drop)
-        kind, pitch = classes.clamp(max=ONSET), (classes - FIRST).clamp(min=0)
+        kind, pitch = classes.clamp(max=ONSET), (classes - FIRST_PITCH).clamp(min=0)
         of_kind = F.cross_entropy(kinds.flatten(0, -2), kind.flatten(), reduction="none")
         of_pitch = F.cross_entropy(pitches.flatten(0, -2), pitch.flatten(), reduction="none")
         return (of_kind + of_pitch * (kind.flatten() == ONSET)).view_as(classes)
@@ -257,12 +258,12 @@ class Decoder(nn.Module):
             heard = torch.cat([self.before(before), self.sounds(sounds), plan[:, t]], -1)
             y, state = self.gru(heard[:, None], state)
             kinds, pitches = self.logits(y[:, 0], plan[:, t])
-            kinds[:, HOLD] = kinds[:, HOLD].masked_fill(sounds == 0, -torch.inf)
+            kinds[:, HOLD_CLASS] = kinds[:, HOLD_CLASS].masked_fill(sounds == 0, -torch.inf)
             kind = pick(kinds, chances[0][:, t], temperature)
-            now = torch.where(kind == ONSET, FIRST + pick(pitches, chances[1][:, t], temperature), kind)
+            now = torch.where(kind == ONSET, FIRST_PITCH + pick(pitches, chances[1][:, t], temperature), kind)
             written.append(now)
             before = now + 1
-            sounds = torch.where(now == HOLD, sounds, (now - (FIRST - 1)).clamp(min=0))
+            sounds = torch.where(now == HOLD_CLASS, sounds, (now - (FIRST_PITCH - 1)).clamp(min=0))
         return torch.stack(written, -1).view(B, M, T)
 
 

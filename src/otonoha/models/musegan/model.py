@@ -9,23 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from symusic import Score
 from torch import nn
 
-from otonoha.models.base import Capabilities, Event, Model
+from otonoha.models.base import Capabilities, Event, Model, read_config
+from otonoha.models.config import to_json
 from otonoha.models.musegan import knobs
 from otonoha.models.musegan.config import PRESETS, Config, Controls
 from otonoha.models.musegan.design import Design
-from otonoha.models.musegan.given import track_given
+from otonoha.models.musegan.given import begun_with, silent_before, track_given
 from otonoha.models.musegan.shape import Noise
 from otonoha.music.score import tempo_map
-from otonoha.music.suggest import one_of
 from otonoha.sample.job import Job
 from otonoha.sample.tasks import Accompany, Compose, Critique, Done, Progress, Request, Take
 from otonoha.tokens.base import Codec, Tokens
@@ -43,6 +44,8 @@ DESIGNS = {
 """Design -> module of this room and class; a model reads only its own."""
 SHARED = ("tracks", "lines", "steps_per_bar", "low", "high", "metre", "regrid")
 """Options that Config and codec have in common."""
+REAL = "critic on real phrases"
+"""Entry of the card: quantiles of the critic's scores of real phrases, a list of numbers."""
 BARS = 8
 """Bars of a piece when nothing is said."""
 
@@ -56,6 +59,7 @@ class MuseGAN(Model):
 
     def __init__(self, config: Any = "small", *, codec: Codec | str | None = None, **options: Any) -> None:
         super().__init__(config, **options)
+        self.config.check_effect(options)
         c = self.config
         name = c.codec if codec is None else codec if isinstance(codec, str) else codec.name
         if name != Roll.name:
@@ -67,7 +71,7 @@ class MuseGAN(Model):
         self.config = replace(c, **{name: getattr(codec, name) for name in SHARED})
         if c.given and c.given not in codec.tracks:
             raise ValueError(f"given must be one of the tracks {', '.join(codec.tracks)}, got {c.given!r}")
-        module, _, kind = DESIGNS[one_of(c.design, DESIGNS, "design")].partition(":")
+        module, _, kind = DESIGNS[c.design].partition(":")
         self.design: Design = getattr(import_module(f"{__package__}.{module}"), kind)(self)
         tasks = (Accompany if c.given else Compose,)
         self.capabilities = Capabilities(tasks=tasks, explain=True, measure="distance to real phrases")  # type: ignore[misc]
@@ -104,36 +108,61 @@ class MuseGAN(Model):
         self._real = self.design.windows(sequences).some(256)  # the critic has not learnt these
         return self.design.evaluate(sequences)
 
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """The model in a folder; its config and its codec have to agree."""
+        model, path = super().load(folder), Path(folder) / "config.json"
+        said, own = read_config(Path(folder))["config"], to_json(model.config)
+        for name in SHARED:
+            if said.get(name, own[name]) != own[name]:
+                raise ValueError(
+                    f"{path} contradicts itself: {name} is {said[name]} in config, {own[name]} in codec"
+                )
+        real = model.card.get(REAL, [])
+        if not isinstance(real, list) or any(type(q) not in (int, float) for q in real):
+            raise ValueError(f"{path} is damaged: {REAL!r} of its card must be a list of numbers")
+        return model
+
+    from_pretrained = load
+
     def _save_to(self, folder: Path) -> None:
         learning = self.networks.training
         with torch.no_grad():
             self.networks.eval()
             scores = self.design.opinion(self._real.to(self.design.device))
             self.networks.train(learning)
-            self.card["critic on real phrases"] = [
-                round(float(q), 4) for q in np.quantile(scores, np.linspace(0, 1, 21))
-            ]
+            self.card[REAL] = [round(float(q), 4) for q in np.quantile(scores, np.linspace(0, 1, 21))]
         super()._save_to(folder)
 
     # -- writing ---------------------------------------------------------------------------------------
 
     def generate(self, request: Request, n: int, job: Job) -> Iterator[Event]:
         """Takes one after the other: noises, codes, rolls."""
-        controls, prompt = request.controls, None
+        controls, prompt, upbeat = request.controls, None, Fraction(0)
         if controls.temperature is not None and not self.design.draws:
             raise ValueError(
                 f"temperature has no effect: design {self.config.design} draws no notes; try truncation"
             )
         if isinstance(request.task, Accompany):
-            prompt = track_given(request.task.prompt, self.codec, self.config.given)  # type: ignore[arg-type]
+            prompt, upbeat = track_given(request.task.prompt, self.codec, self.config.given)  # type: ignore[arg-type]
             if controls.bars is not None and controls.bars > len(prompt):
                 raise ValueError(f"the given track has {len(prompt)} bars, {controls.bars} were asked for")
         bars = controls.bars or (BARS if prompt is None else len(prompt))
+        knobs.check(
+            controls,
+            tracks=self.config.tracks,
+            bars=bars,
+            widths=self.design.widths,
+            given=self.config.given,
+            seed=request.seed if n == 1 else None,
+        )
         takes = []
         for index in range(n):
             rolls = self.rolls(controls, request.seed, index, bars, None if prompt is None else prompt[:bars])
+            rolls = silent_before(rolls, self.codec, upbeat)  # type: ignore[arg-type]
             tokens = self.codec.from_array(rolls.swapaxes(0, 1))  # type: ignore[attr-defined]
             music = self.codec.decode(tokens, qpm=self._tempo(request))  # type: ignore[call-arg]
+            music = begun_with(music, self.codec, upbeat)  # type: ignore[arg-type]
             takes.append(Take(music, tokens, replace(request, index=index)))
             yield Progress(index + 1, n)
         yield Done(takes)
@@ -158,7 +187,6 @@ class MuseGAN(Model):
             bars=bars,
             widths=self.design.widths,
             train_bars=self.config.bars,
-            given=self.config.given,
             device=self.design.device,
         )
 
@@ -179,6 +207,6 @@ class MuseGAN(Model):
             raise ValueError(
                 f"the critic hears phrases of {self.config.bars} bars, the piece has {len(rolls)}"
             )
-        real = np.array(self.card.get("critic on real phrases", []), float)
+        real = np.array(self.card.get(REAL, []), float)
         bars = [f"bar {b + 1}" for b in range(len(rolls))]
         return Critique(bars, self.design.opinions(rolls), real, tokens, score)

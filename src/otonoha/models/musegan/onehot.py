@@ -19,25 +19,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from otonoha.models.musegan.shape import Noise, Shape, Widths, per_bar
+from otonoha.tokens.roll import FIRST_PITCH, HOLD, HOLD_CLASS, REST_CLASS
 
-REST, HOLD, FIRST = 0, 1, 2
-"""Classes: rest, hold, then the pitches, as in the codec."""
 KINDS = 3
 """Of steps: rest, hold, onset. A pitch is chosen apart from them: as classes of one choice, the many pitches of a
 possible onset would have to beat the one hold each by itself, and short notes would not come about."""
 
 
 def classes_of(rolls: Tensor) -> Tensor:
-    """States (B, M, N, S, P) of lines -> classes (B, M, T). What is held over into the phrase begins there."""
-    state, at = rolls.flatten(2, 3).max(-1)
-    held = state == 2
-    held[..., 0] = False
-    return torch.where(state > 0, torch.where(held, HOLD, at + FIRST), REST)
+    """States (B, M, N, S, P) of lines -> classes (B, M, T), as `Roll.lines_of`: what holds nothing, as what is
+    held over into the phrase, begins there; of several pitches the highest counts.
+    """
+    flat = rolls.flatten(2, 3)
+    rows = torch.arange(1, flat.shape[-1] + 1, device=flat.device, dtype=flat.dtype)
+    sounds = (flat.sign() * rows).amax(-1).long()  # 0 silence, 1 + row
+    state = flat.gather(-1, (sounds - 1).clamp(min=0)[..., None])[..., 0]
+    held = (state[..., 1:] == HOLD) & (sounds[..., 1:] == sounds[..., :-1])
+    classes = torch.where(sounds > 0, sounds + (FIRST_PITCH - 1), REST_CLASS)
+    classes[..., 1:].masked_fill_(held, HOLD_CLASS)
+    return classes
 
 
 def one_hot(classes: Tensor, pitches: int) -> Tensor:
     """Classes (B, M, T) -> (B, M, T, C) float."""
-    return F.one_hot(classes, FIRST + pitches).float()
+    return F.one_hot(classes, FIRST_PITCH + pitches).float()
 
 
 class Walk(nn.Module):
@@ -123,7 +128,7 @@ class Generator(nn.Module):
     def bars(self, codes: Noise, given: Tensor | None = None) -> Tensor:
         """Codes -> straight-through choices (B, M, T, C), the given track in its place."""
         kinds, pitches = (straight_through(x) for x in self.logits(codes, given))
-        chosen = torch.cat([kinds[..., :FIRST], kinds[..., FIRST:] * pitches], -1)
+        chosen = torch.cat([kinds[..., :FIRST_PITCH], kinds[..., FIRST_PITCH:] * pitches], -1)
         if self.given is None or given is None:
             return chosen
         return pasted(chosen, one_hot(given, self.shape.pitches), self.given)
@@ -174,7 +179,7 @@ class Listener(nn.Module):
         """Sounding pitches and onsets of each bar, then its neighbours."""
         heard = one_hot(given, self.shape.pitches)[:, None]
         sounds = sounding(heard)[:, 0]
-        onsets = heard[:, 0, :, FIRST:].sum(-1, keepdim=True)
+        onsets = heard[:, 0, :, FIRST_PITCH:].sum(-1, keepdim=True)
         bars = torch.cat([sounds, onsets], -1).unflatten(1, (-1, self.shape.steps)).flatten(2)
         x = F.pad(F.leaky_relu(self.bar(bars), 0.2), (0, 0, 1, 1))
         return F.leaky_relu(self.around(torch.cat([x[:, :-2], x[:, 1:-1], x[:, 2:]], -1)), 0.2)
@@ -187,7 +192,7 @@ def sounding(x: Tensor) -> Tensor:
     """
     now: Tensor | None = None
     steps = []
-    for pitch, hold in zip(x[..., FIRST:].unbind(2), x[..., HOLD].unbind(2), strict=True):
+    for pitch, hold in zip(x[..., FIRST_PITCH:].unbind(2), x[..., HOLD_CLASS].unbind(2), strict=True):
         now = pitch if now is None else pitch + hold[..., None] * now
         steps.append(now)
     return torch.stack(steps, 2)
@@ -209,14 +214,14 @@ class Streams(nn.Module):
         self.register_buffer("height", (torch.arange(P) - P / 2) / 12, persistent=False)
         # turned[c, d] = c + d mod 12: the pitch class d semitones above c
         self.register_buffer("turned", (torch.arange(12)[:, None] + torch.arange(12)) % 12, persistent=False)
-        self.size = M * (FIRST + P) + M * (12 + 3) + 12 * len(self.pairs) + (M - 1)
+        self.size = M * (FIRST_PITCH + P) + M * (12 + 3) + 12 * len(self.pairs) + (M - 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classes, chroma, onsets, heights, leaps; intervals and order of the tracks."""
         sounds = sounding(x)
         chroma = sounds @ self.fold
         height = sounds @ self.height
-        onset = x[..., FIRST:].sum(-1)
+        onset = x[..., FIRST_PITCH:].sum(-1)
         leap = onset * (height - F.pad(height[..., :-1], (1, 0)))
         above = chroma[..., self.turned]  # (B, M, T, 12, 12): chance of the class d above c
         intervals = [(chroma[:, j, :, :, None] * above[:, i]).sum(-2) for i, j in self.pairs]

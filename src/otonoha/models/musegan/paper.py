@@ -12,7 +12,6 @@ track changes nothing). Axes: B batch, M tracks, N bars, S steps, P pitches; G m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,15 +37,7 @@ from otonoha.models.musegan.layers import (
 )
 from otonoha.models.musegan.shape import Noise, Shape, Widths, per_bar
 from otonoha.models.musegan.temporal import FourNoises
-from otonoha.music.suggest import one_of
 
-Players = Literal["hybrid", "composer", "jamming"]
-Order = Literal["tripling last", "tripling first", "sixfold first"]
-WIDTHS = {
-    "hybrid": Widths(32, 32, 32, 32),
-    "composer": Widths(64, 64, 0, 0),
-    "jamming": Widths(0, 0, 64, 64),
-}
 SLOPE = 0.2
 """Of LeakyReLU in critics and encoder."""
 CHANNELS = (512, 512, 256, 256, 128, 128)
@@ -92,14 +83,13 @@ class PaperGenerator(FourNoises):
         self,
         shape: Shape,
         widths: Widths,
-        players: Players = "hybrid",
+        players: str = "hybrid",
         *,
         given: int | None = None,
-        order: Order = "tripling last",
+        order: str = "tripling last",
         width: float = 1.0,
         plain: bool = False,
     ) -> None:
-        _check(players, widths)
         played = others(shape.tracks, given)
         super().__init__(shape, widths, played, width=width, plain=plain)
         self.given, self.composer = given, players == "composer"
@@ -150,14 +140,13 @@ class PaperCritic(nn.Module):
     def __init__(
         self,
         shape: Shape,
-        players: Players = "hybrid",
+        players: str = "hybrid",
         *,
         given: int | None = None,
         width: float = 1.0,
         plain: bool = False,
     ) -> None:
         super().__init__()
-        one_of(players, WIDTHS, "players")
         self.apart = players == "jamming"
         self.judged = others(shape.tracks, given)
         self.plain, self.N = plain, shape.bars
@@ -205,9 +194,18 @@ def others(tracks: int, given: int | None) -> list[int]:
     return [t for t in range(tracks) if t != given]
 
 
-def ordered(growth: list[int], order: Order) -> list[int]:
+def widths_of(players: str, noise: int) -> Widths:
+    """Whoever shares noise, the four together are 4 `noise` wide."""
+    Z = noise
+    return {
+        "hybrid": Widths(Z, Z, Z, Z),
+        "composer": Widths(2 * Z, 2 * Z, 0, 0),
+        "jamming": Widths(0, 0, 2 * Z, 2 * Z),
+    }[players]
+
+
+def ordered(growth: list[int], order: str) -> list[int]:
     """The three orders of time in the bar generator."""
-    one_of(order, ("tripling last", "tripling first", "sixfold first"), "order")
     start, *factors = growth
     if order == "tripling last":
         return growth
@@ -215,12 +213,3 @@ def ordered(growth: list[int], order: Order) -> list[int]:
         raise ValueError(f"order {order!r} needs a bar that is doubled and tripled, such as 96 steps")
     factors = [f for f in factors if f == 2]
     return [start, 3, *factors] if order == "tripling first" else [start, 6, *factors[1:]]
-
-
-def _check(players: Players, widths: Widths) -> None:
-    one_of(players, WIDTHS, "players")
-    common, private = widths.chords or widths.style, widths.melody or widths.groove
-    if players == "composer" and private:
-        raise ValueError("composer has common noise alone: widths of melody and groove are 0")
-    if players == "jamming" and common:
-        raise ValueError("jamming has private noise alone: widths of chords and style are 0")

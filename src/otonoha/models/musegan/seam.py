@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-HOLD = 2
+from otonoha.tokens.roll import HOLD
 
 
 def crossings(rolls: np.ndarray, *, beats: int = 4) -> dict[str, np.ndarray]:

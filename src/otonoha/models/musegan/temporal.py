@@ -80,17 +80,9 @@ class FourNoises(nn.Module):
         return Noise(chords, noise.style, melody, noise.groove)
 
     def bars(self, codes: Noise, given: Tensor | None = None) -> Tensor:
-        """Codes (and the given track) -> rolls (B, M, N, S, P) in [-1, 1]."""
+        """Codes (and the given track, where the design listens) -> rolls (B, M, N, S, P) in [-1, 1]."""
         raise NotImplementedError
 
     def forward(self, noise: Noise, given: Tensor | None = None) -> Tensor:
         """Noise (and the given track) -> rolls (B, M, N, S, P) in [-1, 1]."""
         return self.bars(self.codes(noise), given)
-
-
-def refuse(given: Tensor | None, design: str) -> None:
-    """A given track, in a design that writes all."""
-    if given is not None:
-        raise ValueError(
-            f"design {design} writes all tracks; accompaniment needs design paper, onehot or lines"
-        )

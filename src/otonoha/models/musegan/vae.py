@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from otonoha.models.musegan.design import Design
-from otonoha.models.musegan.lines import Decoder, Encoder, Posterior, Temporal, noise_widths, sounding_of
+from otonoha.models.musegan.lines import Decoder, Encoder, Flows, Posterior, noise_widths, sounding_of
 from otonoha.models.musegan.onehot import classes_of
 from otonoha.models.musegan.shape import Noise
 from otonoha.models.musegan.windows import Phrases
@@ -42,7 +42,7 @@ class Lines(Design):
         return {
             "encoder": Encoder(self.shape, c.noise, 3 * H // 4),
             "generator": Decoder(self.shape, c.noise, low=self.codec.low, hidden=H, given=listens),
-            "temporal": Temporal(c.noise, 6 * H // 5, H // 2 if listens else 0),
+            "temporal": Flows(c.noise, 6 * H // 5, H // 2 if listens else 0),
         }
 
     @property

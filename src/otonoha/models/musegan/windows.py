@@ -64,9 +64,8 @@ class Windows:
         self.codec, self.bars, self.batch, self.seed = codec, bars, batch, seed
         self.pieces = [codec.array(t) for t in sequences]
         self.shifts = [_shifts(codec, t) if transpose else range(1) for t in sequences]
-        self.places = np.array(
-            [place for i, a in enumerate(self.pieces) for place in _places(i, a, bars, first_only)], np.int64
-        ).reshape(-1, 2)
+        starts = [codec.phrases(t, bars)[: 1 if first_only else None] for t in sequences]
+        self.places = np.array([(i, bar) for i, found in enumerate(starts) for bar in found]).reshape(-1, 2)
         if not len(self.places):
             raise ValueError(
                 f"there is nothing to learn from: none of {len(self.pieces)} pieces "
@@ -105,9 +104,3 @@ class Windows:
 def _shifts(codec: Roll, tokens: Tokens) -> range:
     can = codec.transpositions(tokens)
     return range(max(can.start, KEYS.start), min(can.stop, KEYS.stop))
-
-
-def _places(piece: int, rolls: np.ndarray, bars: int, first_only: bool) -> list[tuple[int, int]]:
-    sounding = np.asarray(rolls.any(axis=(1, 2, 3)))
-    found = [(piece, b) for b in range(len(rolls) - bars + 1) if sounding[b : b + bars].any()]
-    return found[:1] if first_only else found
