@@ -148,7 +148,9 @@ def test_samples_of_the_book_are_valid_music(temperature, seed, notes):
 def test_samples_of_several_tracks_are_valid_music(name, bars, temperature, truncation, seed):
     model, case = fitted(name), CASES[name]
     bars = min(bars, 4) if "prompt" in case.asked else bars
-    asked = {"bars": bars, "temperature": temperature, "truncation": truncation}
+    asked = {"bars": bars, "truncation": truncation}
+    if model.design.draws:
+        asked["temperature"] = temperature
     take = case.sample(model, seed=seed, **asked)
     assert len(take.tokens) == bars * model.codec.steps_per_bar
     assert [t.name for t in take.music.tracks] == list(model.codec.tracks)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from otonoha.train import checkpoint
 from otonoha.train.log import Log
-from otonoha.train.objective import Context, Objective, lr_factor, make_optimiser
+from otonoha.train.objective import Context, Objective, make_optimiser
 from otonoha.train.settings import Settings
 
 
@@ -215,7 +215,7 @@ class _Loop:
         context = self._context(step, objective.name)
         optimiser = self.optimisers[objective.name]
         for group in optimiser.param_groups:
-            group["lr"] = objective.rate(self.settings) * lr_factor(step, self.settings)
+            group["lr"] = objective.lr_at(step, self.settings)
         optimiser.zero_grad(set_to_none=True)
         with self._only(objective):
             figures = self._gradients(objective, batch, context)

@@ -42,6 +42,8 @@ class Objective:
     active: Callable[[int], bool] = field(default=lambda step: True)
     lr: float | None = None
     """Overrides Settings.lr."""
+    schedule: Callable[[int], float] | None = None
+    """Learning rate at a step as a share of its peak; overrides that of Settings."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", [p for p in self.parameters if p.requires_grad])
@@ -49,6 +51,11 @@ class Objective:
     def rate(self, settings: Settings) -> float:
         """Its peak learning rate."""
         return settings.lr if self.lr is None else self.lr
+
+    def lr_at(self, step: int, settings: Settings) -> float:
+        """Its learning rate at `step` (from 0)."""
+        share = lr_factor(step, settings) if self.schedule is None else self.schedule(step)
+        return self.rate(settings) * share
 
     def due(self, step: int) -> bool:
         """Does it act at this step?"""

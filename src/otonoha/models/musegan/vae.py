@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -14,13 +15,13 @@ from otonoha.models.musegan.lines import Decoder, Encoder, Flows, Posterior, noi
 from otonoha.models.musegan.onehot import classes_of
 from otonoha.models.musegan.shape import Noise
 from otonoha.models.musegan.windows import Phrases
-from otonoha.train.objective import Context, Objective
+from otonoha.train.objective import Context, Objective, lr_factor
 
 HIDDEN_STEPS = 0.15
 """Share of the steps before that the decoder does not see while it learns, so that it listens to the plan."""
-SETTLED = 1 / 2
-"""Share of the training after which the codes have settled and the flows begin to learn them."""
-DRAWS = 8
+SETTLED = 5 / 9
+"""Share of the training in which the codes are learnt; after it they stay, and the flows learn to draw them."""
+DRAWS = 4
 """Codes that the flows see of each phrase of a batch."""
 CHROMA = 0.2
 """Weight of the nats of which pitch classes sound at a step: what the harmony is to say."""
@@ -52,23 +53,33 @@ class Lines(Design):
 
     def objectives(self) -> list[Objective]:
         """The bound on the nats of the lines, then the flows on what the posterior draws."""
-        nets = self.networks
+        nets, settings = self.networks, self.config.train
         both = [*nets["encoder"].parameters(), *nets["generator"].parameters()]
+        settled = max(1, round(SETTLED * settings.steps))
+        first, then = (replace(settings, steps=n) for n in (settled, max(1, settings.steps - settled)))
         return [
-            Objective("lines", both, self.lines_loss),
+            Objective(
+                "lines",
+                both,
+                self.lines_loss,
+                active=lambda step: step < settled,
+                schedule=lambda step: lr_factor(step, first),
+            ),
             Objective(
                 "temporal",
                 nets["temporal"].parameters(),
                 self.temporal_loss,
-                active=lambda step: step >= SETTLED * self.config.train.steps,
-                lr=2 * self.config.train.lr,
+                active=lambda step: step >= settled,
+                schedule=lambda step: lr_factor(step - settled, then),
             ),
         ]
 
     def lines_loss(self, batch: Phrases, context: Context) -> tuple[Tensor, dict[str, Any]]:
         """Nats of a phrase: its lines, and `latent` times the nats of its codes."""
         told = self.nats(batch.rolls, drop=HIDDEN_STEPS)
-        codes = self.config.latent * min(1.0, 0.1 + 4 * context.step / context.steps) * told["codes"]
+        codes = (
+            self.config.latent * min(1.0, 0.1 + 4 * context.step / (SETTLED * context.steps)) * told["codes"]
+        )
         loss = told["lines"].sum(1) + codes + CHROMA * told["chroma"]
         return loss.mean() / self.shape.bars, {
             k: v.detach().flatten(1).sum(1).mean() if v.ndim > 1 else v.detach().mean()
