@@ -34,6 +34,13 @@ def test_look_inside(tmp_path):
     assert (tmp_path / "attention.png").stat().st_size > 5_000
 
 
+def test_turn_a_knob(tmp_path):
+    told = run("turn_a_knob.py", cwd=tmp_path)
+    assert "as it was" in told
+    assert "groove of the bass 1" in told
+    assert {p.name for p in (tmp_path / "songs" / "knobs").glob("*.mid")} >= {"first.mid", "accompanied.mid"}
+
+
 @pytest.mark.slow
 def test_learn_from_a_folder(tmp_path):
     for seed in range(20):

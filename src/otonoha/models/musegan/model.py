@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from symusic import Score
-from torch import nn
+from torch import Tensor, nn
 
 from otonoha.models.base import Capabilities, Event, Model, read_config
 from otonoha.models.config import to_json
@@ -56,6 +56,8 @@ class MuseGAN(Model):
     family = "musegan"
     Config, Controls, presets = Config, Controls, PRESETS
     capabilities: ClassVar[Capabilities]
+    _real: Tensor | None = None
+    """Phrases that were learnt from, or better, that were held out."""
 
     def __init__(self, config: Any = "small", *, codec: Codec | str | None = None, **options: Any) -> None:
         super().__init__(config, **options)
@@ -125,14 +127,18 @@ class MuseGAN(Model):
 
     from_pretrained = load
 
-    def _save_to(self, folder: Path) -> None:
-        learning = self.networks.training
-        with torch.no_grad():
-            self.networks.eval()
-            scores = self.design.opinion(self._real.to(self.design.device))
-            self.networks.train(learning)
+    def save(self, folder: str | Path, *, half: bool = False) -> Path:
+        """The folder of the model; after a training with what the critic thinks of real phrases."""
+        if self._real is not None:
+            learning = self.networks.training
+            with torch.no_grad():
+                self.networks.eval()
+                scores = self.design.opinion(self._real.to(self.design.device))
+                self.networks.train(learning)
             self.card[REAL] = [round(float(q), 4) for q in np.quantile(scores, np.linspace(0, 1, 21))]
-        super()._save_to(folder)
+        return super().save(folder, half=half)
+
+    save_pretrained = save
 
     # -- writing ---------------------------------------------------------------------------------------
 
