@@ -68,13 +68,19 @@ def canvas(rolls: np.ndarray, low: int) -> np.ndarray:
 
 @torch.no_grad()
 def written(
-    model: MuseGAN, n: int, *, bars: int = 2, seed: int = 1000, temperature: float = 1.0
+    model: MuseGAN,
+    n: int,
+    *,
+    bars: int = 2,
+    seed: int = 1000,
+    temperature: float = 1.0,
+    consonance: float = 0.0,
 ) -> np.ndarray:
     """(n, M, bars, S, 84): the first bars of n phrases of the trained length."""
     generator, parts = torch.Generator().manual_seed(seed), []
     for at in range(0, n, 128):
         codes = model.design.codes(model.design.noise(min(128, n - at), generator))
-        parts.append(model.design.write(codes, None, temperature)[:, :, :bars])
+        parts.append(model.design.write(codes, None, temperature, consonance)[:, :, :bars])
     return canvas(np.concatenate(parts), model.config.low)
 
 

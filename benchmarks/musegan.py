@@ -46,7 +46,7 @@ BARS, EVALUATIONS = 2, 12
 ISSUE = ("EB", "UPC", "QN", "in-scale", "voice crossing", "mean leap")
 APART = ("effects", "given", "knobs", "seam")
 """Files of the room that change no training."""
-FIRST = ("distance", "nearer than book", *ISSUE, "TD", "unique", "nearest learnt")
+FIRST = ("distance", "nearer than book", *ISSUE, "TD", "clashes", "parallels", "unique", "nearest learnt")
 """Columns that come first."""
 
 
@@ -226,9 +226,17 @@ def as_shipped(plan: Plan, ruler: Ruler) -> list[dict[str, Any]]:
         return []
     model = load("choir")
     warmth = own_temperature(model)
-    figures = ruler.figures(written(model, plan.n, bars=BARS, temperature=warmth))
+    strict = float(model.defaults.get("consonance", 0.0))
+    rolls = written(model, plan.n, bars=BARS, temperature=warmth, consonance=strict)
+    figures = ruler.figures(rolls)
     made = {"updates": model.card.get("steps"), "parameters": model.parameters}
-    return [{"name": f"choir, as shipped (temperature {warmth:g})", **_columns([figures]), **made}]
+    return [
+        {
+            "name": f"choir, as shipped (temperature {warmth:g}, consonance {strict:g})",
+            **_columns([figures]),
+            **made,
+        }
+    ]
 
 
 # -- the table ---------------------------------------------------------------------------------------------

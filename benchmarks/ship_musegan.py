@@ -23,8 +23,8 @@ SUMMARY = {
     "accompanist": "Writes alto, tenor and bass to a given soprano (MuseGAN, preset `lines`, given soprano).",
 }
 DEFAULTS = {
-    "choir": {"bars": 8, "temperature": 0.9, "tempo": 84.0},
-    "accompanist": {"temperature": 0.8},
+    "choir": {"bars": 8, "temperature": 0.9, "consonance": 0.5, "tempo": 84.0},
+    "accompanist": {"temperature": 0.8, "consonance": 0.5},
 }
 
 

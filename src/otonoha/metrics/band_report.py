@@ -70,8 +70,8 @@ DISTRIBUTIONS: Mapping[str, Callable[[Played], dict[str, np.ndarray]]] = {
 }
 LEAST = {"UPC": 0.5, "mean leap": 1.0, "syncopation agreement": 0.25, "unique": 0.25, "pitches": 0.25}
 """The smallest unit of a gap; 0.1 for all others."""
-TWICE = ("onsets on beats", "onsets on half beats", "onsets elsewhere")
-"""Reported, but left out of the distance: "onset places" says it already."""
+TWICE = ("onsets on beats", "onsets on half beats", "onsets elsewhere", "clashes", "parallels")
+"""Reported, but left out of the distance: "onset places" and "vertical intervals" say it already."""
 
 
 def measure(
@@ -109,6 +109,8 @@ def _parts(band: Played, options: Options) -> Parts:
         found["TD"] = together.tonal_distance(band, fold)
         if options.get("lines", True):
             found["voice crossing"] = {"": together.voice_crossing(band)}
+            found["clashes"] = {"": together.clashes(band)}
+            found["parallels"] = {"": together.parallels(band)}
     if len(everyone) > 1:
         found |= {name: of_pairs(band) for name, of_pairs in PAIRS.items()}
     return found | {"unique": {"": unique_share(band)}}

@@ -120,6 +120,46 @@ def voice_crossing(band: Played) -> float:
     return crossed / total if total else 0.0
 
 
+def clashes(band: Played) -> float:
+    """Of the beats on which two tracks or more sound, those with a minor second, major seventh or minor ninth."""
+    top = _on_beats(band)
+    sounds = top >= 0
+    clashing = np.zeros(top.shape[:2], bool)
+    for a, b in _voices(band):
+        apart = np.abs(top[..., a] - top[..., b]) % 12
+        clashing |= sounds[..., a] & sounds[..., b] & np.isin(apart, (1, 11))
+    heard = sounds[..., band.pitched].sum(axis=-1) > 1
+    return float(clashing.sum() / heard.sum()) if heard.any() else 0.0
+
+
+def parallels(band: Played) -> float:
+    """Of the steps from beat to beat in which two tracks or more move, how many have a pair in parallel fifths,
+    octaves or unisons: the same perfect interval twice, by a step or leap in the same direction.
+    """
+    top = _on_beats(band)
+    now, then = top[:, 1:], top[:, :-1]
+    sounds = (now >= 0) & (then >= 0)
+    moves = np.where(sounds, np.sign(now - then), 0)
+    parallel = np.zeros(now.shape[:2], bool)
+    for a, b in _voices(band):
+        apart, before = (np.abs(x[..., a] - x[..., b]) for x in (now, then))
+        along = (moves[..., a] != 0) & (moves[..., a] == moves[..., b])
+        parallel |= along & (apart == before) & np.isin(apart % 12, (0, 7))
+    moving = (moves[..., band.pitched] != 0).sum(axis=-1) > 1
+    return float((parallel & moving).sum() / moving.sum()) if moving.any() else 0.0
+
+
+def _on_beats(band: Played) -> np.ndarray:
+    """(B, beats, M) highest pitch on every beat, -1 where nothing sounds."""
+    return band.top[:, :, :: max(1, band.steps // band.beats)].swapaxes(1, 2).astype(np.int64)
+
+
+def _voices(band: Played) -> Iterator[tuple[int, int]]:
+    """All pairs of pitched tracks."""
+    for _, a, b in pairs(band, band.pitched):
+        yield a, b
+
+
 def vertical_intervals(band: Played) -> dict[str, np.ndarray]:
     """(73,) shares of the semitones from the second track of a pair up to the first, -36 … +36, over the steps at
     which both sound; of chords the highest notes count.

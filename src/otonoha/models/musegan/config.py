@@ -165,6 +165,9 @@ class Controls:
     """Keep every number of the noises within so many standard deviations: smaller is safer, larger more varied."""
     temperature: float | None = control(0, 5)
     """Of the drawn notes, for designs that draw: 0 takes the likeliest."""
+    consonance: float | None = control(0, 8)
+    """How strictly all tracks keep to the common harmony, for designs that draw: 0 as they learnt it; more means fewer
+    clashes, and more notes in common."""
     tempo: float | None = control(20, 300)
     """Quarter notes per minute of the result."""
 

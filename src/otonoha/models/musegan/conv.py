@@ -46,7 +46,9 @@ class Convolutional(Adversarial):
             sounds[..., :-1, :] &= ~again
         return sounds.reshape(rolls.shape).float() * 2 - 1
 
-    def write(self, codes: Noise, given: Tensor | None, temperature: float) -> np.ndarray:
+    def write(
+        self, codes: Noise, given: Tensor | None, temperature: float, consonance: float = 0.0
+    ) -> np.ndarray:
         """What is above 0 sounds, and begins where it did not sound before."""
         heard = None if given is None else self.view(given)
         states = self.states(self.networks["generator"].bars(codes, heard))  # type: ignore[operator]

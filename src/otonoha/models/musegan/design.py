@@ -85,7 +85,9 @@ class Design:
         """What is minimised."""
         raise NotImplementedError
 
-    def write(self, codes: Noise, given: Tensor | None, temperature: float) -> np.ndarray:
+    def write(
+        self, codes: Noise, given: Tensor | None, temperature: float, consonance: float = 0.0
+    ) -> np.ndarray:
         """Codes -> state rolls (B, M, N, S, P); `given` (B, N, S, P) states of the given track."""
         raise NotImplementedError
 

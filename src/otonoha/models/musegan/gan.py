@@ -96,7 +96,9 @@ class OneHot(Adversarial):
             return classes_of(rolls[:, None])[:, 0]
         return one_hot(classes_of(rolls), self.shape.pitches)
 
-    def write(self, codes: Noise, given: Tensor | None, temperature: float) -> np.ndarray:
+    def write(
+        self, codes: Noise, given: Tensor | None, temperature: float, consonance: float = 0.0
+    ) -> np.ndarray:
         """The chosen classes: all chance is in the noises."""
         heard = None if given is None else self.view(given)
         chosen = self.networks["generator"].bars(codes, heard).argmax(-1)  # type: ignore[operator]

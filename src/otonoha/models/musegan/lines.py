@@ -244,9 +244,21 @@ class Decoder(nn.Module):
         return (of_kind + of_pitch * (kind.flatten() == ONSET)).view_as(classes)
 
     @torch.no_grad()
-    def write(self, codes: Noise, *, temperature: float = 1.0, given: Tensor | None = None) -> Tensor:
-        """Codes -> classes (B, M, T), step after step, all tracks at once."""
-        plan, _ = self.plan(codes.chords, codes.style, given)
+    def write(
+        self,
+        codes: Noise,
+        *,
+        temperature: float = 1.0,
+        consonance: float = 0.0,
+        given: Tensor | None = None,
+    ) -> Tensor:
+        """Codes -> classes (B, M, T), step after step, all tracks at once.
+
+        `consonance` times the log of the chance that a pitch class sounds at all, which the harmony says alike to
+        every track, joins the logits of the pitches.
+        """
+        plan, harmony = self.plan(codes.chords, codes.style, given)
+        sounding = consonance * F.logsigmoid(self.chroma(harmony)) @ self.fold
         B, M, T, _ = plan.shape
         groove = codes.groove if codes.groove.ndim == 4 else codes.groove[:, :, None].expand_as(codes.melody)
         chances = [uniform(noise).reshape(B * M, T) for noise in (groove, codes.melody)]
@@ -259,6 +271,7 @@ class Decoder(nn.Module):
             y, state = self.gru(heard[:, None], state)
             kinds, pitches = self.logits(y[:, 0], plan[:, t])
             kinds[:, HOLD_CLASS] = kinds[:, HOLD_CLASS].masked_fill(sounds == 0, -torch.inf)
+            pitches = pitches + sounding[:, None, t].expand(B, M, -1).reshape(B * M, -1)
             kind = pick(kinds, chances[0][:, t], temperature)
             now = torch.where(kind == ONSET, FIRST_PITCH + pick(pitches, chances[1][:, t], temperature), kind)
             written.append(now)

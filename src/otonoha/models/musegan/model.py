@@ -145,10 +145,11 @@ class MuseGAN(Model):
     def generate(self, request: Request, n: int, job: Job) -> Iterator[Event]:
         """Takes one after the other: noises, codes, rolls."""
         controls, prompt, upbeat = request.controls, None, Fraction(0)
-        if controls.temperature is not None and not self.design.draws:
-            raise ValueError(
-                f"temperature has no effect: design {self.config.design} draws no notes; try truncation"
-            )
+        for name in ("temperature", "consonance"):
+            if getattr(controls, name) is not None and not self.design.draws:
+                raise ValueError(
+                    f"{name} has no effect: design {self.config.design} draws no notes; try truncation"
+                )
         if isinstance(request.task, Accompany):
             prompt, upbeat = track_given(request.task.prompt, self.codec, self.config.given)  # type: ignore[arg-type]
             if controls.bars is not None and controls.bars > len(prompt):
@@ -180,7 +181,8 @@ class MuseGAN(Model):
         """State rolls (M, N, S, P) of one take; `given` (N, S, P) of the given track."""
         temperature = 1.0 if controls.temperature is None else controls.temperature
         heard = None if given is None else torch.from_numpy(given)[None].to(self.design.device)
-        return self.design.write(self.codes(controls, seed, index, bars), heard, temperature)[0]
+        codes = self.codes(controls, seed, index, bars)
+        return self.design.write(codes, heard, temperature, controls.consonance or 0.0)[0]
 
     def codes(self, controls: knobs.Controls, seed: int, index: int, bars: int) -> Noise:
         """The codes of the bars of a take."""

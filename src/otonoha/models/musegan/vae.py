@@ -133,13 +133,15 @@ class Lines(Design):
         """Noise as it is: the flows need the given track, which `write` has."""
         return noise
 
-    def write(self, codes: Noise, given: Tensor | None, temperature: float) -> np.ndarray:
+    def write(
+        self, codes: Noise, given: Tensor | None, temperature: float, consonance: float = 0.0
+    ) -> np.ndarray:
         """Flows, then note after note."""
         classes = None if given is None else classes_of(given[:, None])[:, 0]
         with torch.no_grad():
             chords, style = self.networks["temporal"](codes.chords, codes.style, self._heard(classes))
             coded = Noise(chords, style, codes.melody, codes.groove)
-            written = self.decoder.write(coded, temperature=temperature, given=classes)
+            written = self.decoder.write(coded, temperature=temperature, consonance=consonance, given=classes)
         if classes is not None:
             written[:, self.given] = classes
         return self.codec.rolls_of(written.cpu().numpy())
