@@ -32,10 +32,10 @@ def main() -> None:
 def choir() -> None:
     """Of MuseGAN: tracks by bars, the groove of the bass turned, the score of every bar."""
     model = oto.load("choir")
-    piece = model.sample(bars=8, seed=3)
-    oto.plot.save(oto.plot.grid(piece, title="otonoha sample choir --seed 3"), PICTURES / "musegan_grid.png")
+    piece = model.sample(bars=8, seed=23)
+    oto.plot.save(oto.plot.grid(piece, title="otonoha sample choir --seed 23"), PICTURES / "musegan_grid.png")
     turned = {"groove_seed": 9, "melody_seed": 9, "only_tracks": "bass", "bars": 4}
-    settings = [("0", model.sample(seed=3, bars=4))]
+    settings = [("0", model.sample(seed=23, bars=4))]
     settings += [
         (f"{mix:g}", model.sample(seed=3, groove_mix=mix, melody_mix=mix, **turned)) for mix in (0.25, 0.5, 1)
     ]

@@ -85,6 +85,90 @@ def test_voice_crossing():
     assert together.voice_crossing(read(phrase([]))) == 0
 
 
+@pytest.mark.parametrize(
+    ("lower", "clashing"),
+    [
+        (59, True),
+        (61, True),  # voices crossed
+        (49, True),
+        (71, True),
+        (47, True),
+        (60, False),
+        (48, False),
+        (58, False),
+        (54, False),
+    ],
+)
+def test_a_clash_is_a_minor_second_major_seventh_or_minor_ninth(lower, clashing):
+    assert together.clashes(read(phrase(beats(60), beats(lower)))) == clashing
+
+
+def test_clashes_are_counted_on_beats_where_two_sound():
+    upper = [(60, 4), (60, 4), (None, 4), (60, 4)]
+    assert together.clashes(read(phrase(upper, beats(61, 64, 61, 61)))) == pytest.approx(2 / 3)
+    passing = phrase(beats(60, 64), [(64, 2), (61, 2), (60, 2), (63, 2)])
+    assert together.clashes(read(passing)) == 0  # between the beats
+    held = phrase([(60, 8)], [(64, 4), (61, 4)])
+    assert together.clashes(read(held)) == pytest.approx(1 / 2)
+    assert together.clashes(read(phrase(beats(60, 61), []))) == 0  # one after the other, alone
+    assert together.clashes(read(phrase([], []))) == 0
+
+
+def test_a_beat_clashes_once_however_many_voices_do():
+    roll = phrase(beats(60, 60), beats(61, 64), beats(62, 67))
+    assert together.clashes(read(roll, ("a", "b", "c"))) == pytest.approx(1 / 2)
+
+
+def test_parallels_are_counted_of_the_steps_in_which_two_move():
+    fifths_then_a_third = phrase(beats(67, 69, 72), beats(60, 62, 69))
+    assert together.parallels(read(fifths_then_a_third)) == pytest.approx(1 / 2)
+    fifths_then_one_moves = phrase(beats(67, 69, 69), beats(60, 62, 65))
+    assert together.parallels(read(fifths_then_one_moves)) == 1
+    assert together.parallels(read(phrase(beats(67, 69), []))) == 0
+    assert together.parallels(read(phrase([], []))) == 0
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "parallel"),
+    [
+        ((67, 69), (60, 62), True),
+        ((72, 67), (60, 55), True),  # octaves, by leap
+        ((60, 62), (60, 62), True),  # unisons
+        ((79, 81), (60, 62), True),  # a twelfth
+        ((67, 67), (60, 60), False),  # both are held
+        ((67, 72), (60, 57), False),  # contrary motion
+        ((67, 60), (60, 67), False),  # contrary, and the voices change places
+        ((67, 74), (60, 62), False),  # fifth to octave
+        ((64, 65), (60, 61), False),  # thirds
+        ((65, 67), (60, 62), False),  # fourths
+        ((67, None), (60, 62), False),
+        ((None, 69), (60, 62), False),
+    ],
+)
+def test_parallels_are_the_same_perfect_interval_in_the_same_direction(upper, lower, parallel):
+    assert together.parallels(read(phrase(beats(*upper), beats(*lower)))) == parallel
+
+
+def test_parallels_look_from_beat_to_beat():
+    struck_again = phrase(beats(67, 67, 69), [(60, 8), (62, 4)])
+    assert together.parallels(read(struck_again)) == 1
+    between = phrase([(67, 2), (69, 6)], [(60, 2), (62, 2), (64, 4)])
+    assert together.parallels(read(between)) == 0
+    over_a_rest = phrase([(67, 4), (None, 4), (69, 4)], [(60, 4), (None, 4), (62, 4)])
+    assert together.parallels(read(over_a_rest)) == 0
+    ends_with_phrases = np.concatenate([phrase(beats(*[p] * 4), beats(*[p - 7] * 4)) for p in (67, 69)])
+    assert together.parallels(read(ends_with_phrases)) == 0
+
+
+def test_drums_neither_clash_nor_run_parallel():
+    roll = phrase(beats(60, 62), beats(61, 63), beats(67, 69))
+    assert together.clashes(read(roll, ("bass", "drums", "piano"))) == 0
+    assert together.clashes(read(roll[:, :2], ("bass", "drums"))) == 0
+    with_fifths = phrase(beats(60, 62), beats(67, 69), beats(64, 65))
+    assert together.parallels(read(with_fifths, ("bass", "drums", "piano"))) == 0
+    assert together.parallels(read(with_fifths, ("bass", "guitar", "piano"))) == 1
+
+
 def test_vertical_intervals():
     found = together.vertical_intervals(read(phrase([((60, 64), 8), (48, 8)], [(52, 12)])))["a-b"]
     assert {int(i) - together.FARTHEST: found[i] for i in np.flatnonzero(found)} == {
@@ -119,3 +203,9 @@ def test_real_voices_move_together_and_keep_their_order(bars):
     assert all(together_now[pair] > apart[pair] for pair in apart)
     assert together.voice_crossing(real) < 0.01 < 0.05 < together.voice_crossing(random)
     assert together.in_scale(read(chorales(2), VOICES)) == pytest.approx(0.963, abs=0.002)
+
+
+def test_real_voices_hardly_clash_or_run_parallel():
+    real, random = read(chorales(2), VOICES), read(mixed(chorales(2)), VOICES)
+    assert 0.01 < together.clashes(real) < 0.06 < 0.3 < together.clashes(random)
+    assert 0.005 < together.parallels(real) < 0.06 < together.parallels(random)

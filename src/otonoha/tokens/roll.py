@@ -165,10 +165,11 @@ class Roll(FixedCodec):
         for tick, numerator, denominator in changes:
             if _kind(numerator, denominator) != wanted:
                 where = f" from quarter note {tick / music.tpq:g} on" if tick else ""
+                own = f"--metre {numerator}/{denominator}, or " if len(changes) == 1 else ""
                 raise ValueError(
-                    f"the score is in {numerator}/{denominator}{where}, this roll has bars of {self.metre}; "
-                    f"the codec option regrid cuts such music anew into bars of {self.metre} "
-                    "(otonoha fit … --regrid, in Python Roll(regrid=True))"
+                    f"this roll has bars of {self.metre}, the score is in {numerator}/{denominator}{where}; "
+                    f"train with {own}--regrid, which cuts such music anew into bars of {self.metre} "
+                    "(in Python Roll(regrid=True))"
                 )
 
     def _rows(self, pitch: np.ndarray, track: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -72,7 +72,7 @@ def by_voice(score: Score, names: Sequence[str], step: float | None) -> list[Tra
     if len(found) != len(names):
         raise ValueError(
             f"this roll has {len(names)} tracks of one line each ({', '.join(names)}), "
-            f"the score has {len(found)} voices"
+            f"the score has {len(found)} {'voice' if len(found) == 1 else 'voices'}"
         )
     if step is not None:
         for name, track in zip(names, found):

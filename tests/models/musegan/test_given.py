@@ -7,11 +7,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from symusic import Score, TextMeta, TimeSignature
+from symusic import KeySignature, Score, TextMeta, TimeSignature
 
 from families import CASES, fitted
 from helpers import TPQ, chorale, track_alone, tune
-from otonoha.models.musegan.given import begun_with, lead_of, silent_before, track_given
+from otonoha.models.musegan.given import begun_with, key_signatures, lead_of, silent_before, track_given
 from otonoha.music.markers import pickup
 from otonoha.music.time import bar_table
 from otonoha.music.tracks import track_of
@@ -137,3 +137,22 @@ def test_short_notes_on_the_last_beat_fill_the_bar():
     drums.tracks[0].name = "kit"
     found, _ = track_given(drums, band, "drums")
     assert found.shape == (1, 16, band.pitches)
+
+
+def test_the_key_signature_is_that_of_the_prompt():
+    prompt = track_alone(chorale(3, bars=4), "soprano")
+    prompt.key_signatures = [KeySignature(0, 2, 0)]
+    take = fitted("musegan/given").sample(Accompany(prompt), seed=1)
+    assert [(k.time, k.key, k.tonality) for k in take.music.key_signatures] == [(0, 2, 0)]
+
+
+def test_a_piece_has_the_key_signature_of_its_notes():
+    def written(*pitches):
+        score = Score(480)
+        time = np.arange(len(pitches)) * 480
+        score.tracks.append(track_of(time, np.full(len(pitches), 480), np.array(pitches)))
+        return key_signatures(score, None)
+
+    (flat,) = written(65, 67, 69, 70, 72, 74, 76, 77, 69, 65).key_signatures  # F major
+    assert (flat.time, flat.key, flat.tonality) == (0, -1, 0)
+    assert not key_signatures(Score(480), None).key_signatures

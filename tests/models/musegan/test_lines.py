@@ -66,12 +66,15 @@ def forward(decoder, classes, heard):
 # -- writing is reading ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("temperature", [0, 0.7, 1.0, 3.0])
-def test_what_is_written_follows_from_the_chances_that_are_learnt(decoder, temperature):
+@pytest.mark.parametrize(
+    ("temperature", "consonance"), [(0, 0), (0.7, 0), (1.0, 0), (3.0, 0), (1.0, 2.5), (0, 8)]
+)
+def test_what_is_written_follows_from_the_chances_that_are_learnt(decoder, temperature, consonance):
     """Step by step and cached equals whole and teacher-forced: every class is the one its noises choose."""
     heard = codes()
-    written = decoder.write(heard, temperature=temperature)
+    written = decoder.write(heard, temperature=temperature, consonance=consonance)
     kinds, pitches = forward(decoder, written, heard)
+    pitches = pitches + consonance * likely(decoder, heard).log()[:, None]
     before = sounding_of(written)[..., :-1]
     kinds[..., 0, HOLD_CLASS] = -torch.inf
     kinds[..., 1:, HOLD_CLASS] = kinds[..., 1:, HOLD_CLASS].masked_fill(before == 0, -torch.inf)
@@ -123,6 +126,49 @@ def test_no_step_sees_itself_or_what_follows(decoder):
     for a, b in zip(forward(decoder, classes, heard), forward(decoder, other, heard), strict=True):
         torch.testing.assert_close(a[:, :, :10], b[:, :, :10])
         assert (a[:, :, 10] - b[:, :, 10]).abs().amax(-1).min() > 1e-6
+
+
+# -- consonance ----------------------------------------------------------------------------------------------
+
+
+def likely(decoder, heard):
+    """(B, T, P): the chance that the pitch class of a row sounds, said alike to all tracks; rows from 40."""
+    with torch.no_grad():
+        _, harmony = decoder.plan(heard.chords, heard.style)
+        return decoder.chroma(harmony).sigmoid()[..., (40 + torch.arange(15)) % 12]
+
+
+def share_in_harmony(decoder, heard, written):
+    """(M,) of the notes that begin, those of pitch classes that are likelier than not."""
+    pitch = (written - FIRST_PITCH).clamp(min=0)
+    chance = likely(decoder, heard)[:, None].expand(B, M, T, 15).gather(-1, pitch[..., None])[..., 0]
+    begins = written >= FIRST_PITCH
+    return ((chance > 0.5) & begins).sum((0, 2)) / begins.sum((0, 2))
+
+
+def test_without_consonance_nothing_changes(decoder):
+    heard = codes()
+    assert torch.equal(decoder.write(heard, consonance=0.0), decoder.write(heard))
+    assert not torch.equal(decoder.write(heard, consonance=8.0), decoder.write(heard))
+
+
+def test_consonance_keeps_every_track_to_the_common_harmony(decoder):
+    heard = codes()
+    chance = likely(decoder, heard)
+    assert 0.2 < (chance > 0.5).float().mean() < 0.8
+    shares = [share_in_harmony(decoder, heard, decoder.write(heard, consonance=c)) for c in (0.0, 3.0, 50.0)]
+    assert shares[0].mean() < shares[1].mean() < shares[2].mean()
+    assert (shares[0] + 0.1 < shares[2]).all()
+
+
+def test_consonance_leaves_the_rhythm_to_groove(decoder):
+    """What it changes first is always a pitch."""
+    before, after = decoder.write(codes()), decoder.write(codes(), consonance=8.0)
+    same = (before == after).long().cumprod(-1).bool()
+    at = same.logical_not().int().argmax(-1, keepdim=True)
+    first = [x.gather(-1, at)[~same.all(-1)] for x in (before, after)]
+    assert len(first[0]) > 5
+    assert all((x >= FIRST_PITCH).all() for x in first)
 
 
 # -- pick ----------------------------------------------------------------------------------------------------

@@ -472,7 +472,7 @@ def test_a_prompt_out_of_range_or_in_another_metre():
         model.sample(Accompany(high), seed=1)
     waltz = prompt.copy()
     waltz.time_signatures[0].numerator = 3
-    with one_line("the score is in 3/4.*, this roll has bars of 4/4"):
+    with one_line("this roll has bars of 4/4, the score is in 3/4; train with --metre 3/4, or --regrid"):
         model.sample(Accompany(waltz), seed=1)
 
 
@@ -489,6 +489,9 @@ def test_a_prompt_out_of_range_or_in_another_metre():
         ({"medley_seed": 2, "bars": 1}, "medley_seed has no effect on a single bar"),
         ({"bars": 0}, "bars must be within 1 … 512, got 0"),
         ({"truncation": 0.0}, "truncation must be within 0.1 … 10"),
+        ({"temperature": 0.7}, "temperature has no effect: design onehot draws no notes"),
+        ({"consonance": 2.0}, "consonance has no effect: design onehot draws no notes"),
+        ({"consonance": 8.5}, "consonance must be within 0 … 8, got 8.5"),
         ({"groove_sed": 3}, "unknown control of musegan 'groove_sed'; did you mean 'groove_seed'"),
         ({"prompt": chorale(1)}, r"musegan cannot do Continue \(it can: Compose\)"),
     ],
@@ -503,6 +506,19 @@ def test_a_noise_that_a_design_lacks_cannot_be_turned():
         fitted("musegan/jamming").sample(Accompany(chorale(1)), seed=1, chords_seed=2)
     with one_line("groove_seed has no effect: this model has no groove noise"):
         fitted("musegan/binary").sample(seed=1, groove_seed=2)
+
+
+@pytest.mark.parametrize("name", [name for name in FREE if name != "musegan/lines"])
+def test_what_draws_no_notes_has_neither_temperature_nor_consonance(name):
+    model = fitted(name)
+    for control in ("temperature", "consonance"):
+        with one_line(rf"{control} has no effect: design {model.config.design} draws no notes"):
+            model.sample(seed=1, bars=2, **{control: 0.0})
+
+
+def test_consonance_reaches_the_notes():
+    assert not changed("musegan/lines", consonance=0.0).any()
+    assert changed("musegan/lines", consonance=8.0).any()
 
 
 def test_tasks_follow_from_the_given_track():

@@ -162,7 +162,7 @@ class Controls:
     medley_seed: int | None = control(0)
     """Travel bar by bar from the noises of `seed` to those of this seed: a medley of two pieces."""
     truncation: float | None = control(0.1, 10)
-    """Keep every number of the noises within so many standard deviations: smaller is safer, larger more varied."""
+    """Keep every number of the noises within so many standard deviations: smaller is less varied."""
     temperature: float | None = control(0, 5)
     """Of the drawn notes, for designs that draw: 0 takes the likeliest."""
     consonance: float | None = control(0, 8)

@@ -1,4 +1,4 @@
-"""The track that is given, out of whatever score holds it, and how its pick-up comes back.
+"""The track that is given, out of whatever score holds it, and how its pick-up and key signature come back.
 
 Axes: M tracks, N bars, S steps of a bar, P pitches. Rolls hold whole bars: the bar of a pick-up is filled up in front.
 """
@@ -10,9 +10,11 @@ from fractions import Fraction
 from math import floor
 
 import numpy as np
-from symusic import Score
+from symusic import KeySignature, Score
 
 from otonoha.music.markers import with_marker
+from otonoha.music.theory import estimate_key
+from otonoha.music.tracks import notes
 from otonoha.tokens.roll import HOLD, ONSET, SILENT, Roll
 
 
@@ -91,4 +93,24 @@ def begun_with(music: Score, codec: Roll, upbeat: Fraction) -> Score:
             end = note.end - lead
             note.time = max(0, note.time - lead)  # rounded to the grid, it may begin a little before
             note.duration = end - note.time
+    return result
+
+
+def key_signatures(music: Score, prompt: Score | None) -> Score:
+    """Music with the key signatures of the prompt, or that of the key its notes fit best (without the drums)."""
+    result = music.copy()
+    if prompt is not None:
+        result.key_signatures = [
+            KeySignature(round(k.time * music.tpq / prompt.tpq), k.key, k.tonality)
+            for k in prompt.key_signatures
+        ]
+        return result
+    weights = np.zeros(12)
+    for track in music.tracks:
+        found = notes(track)
+        if not track.is_drum:
+            np.add.at(weights, found.pitch % 12, found.duration)
+    if weights.any():
+        key = estimate_key(weights)
+        result.key_signatures = [KeySignature(0, key.signature(), int(key.mode == "minor"))]
     return result

@@ -24,7 +24,7 @@ from otonoha.models.config import to_json
 from otonoha.models.musegan import knobs
 from otonoha.models.musegan.config import PRESETS, Config, Controls
 from otonoha.models.musegan.design import Design
-from otonoha.models.musegan.given import begun_with, silent_before, track_given
+from otonoha.models.musegan.given import begun_with, key_signatures, silent_before, track_given
 from otonoha.models.musegan.shape import Noise
 from otonoha.music.score import tempo_map
 from otonoha.sample.job import Job
@@ -170,6 +170,7 @@ class MuseGAN(Model):
             tokens = self.codec.from_array(rolls.swapaxes(0, 1))  # type: ignore[attr-defined]
             music = self.codec.decode(tokens, qpm=self._tempo(request))  # type: ignore[call-arg]
             music = begun_with(music, self.codec, upbeat)  # type: ignore[arg-type]
+            music = key_signatures(music, getattr(request.task, "prompt", None))
             takes.append(Take(music, tokens, replace(request, index=index)))
             yield Progress(index + 1, n)
         yield Done(takes)
