@@ -2,10 +2,10 @@
 
     python benchmarks/musegan_knobs.py [model …]    # names or folders; else choir, and the run of small
 
-Takes of 4 bars. A knob goes a quarter, half and all of the way to the noise of another seed; melody and groove track by
-track. `changed`: share of the steps that differ, over all and in every track. The other columns: mean absolute change
-of what one hears (of the turned track, or of all together; models/musegan/effects.py). `everything` is another seed
-altogether: as far as takes are apart.
+Takes of 4 bars. A knob goes a quarter, half and all of the way to the noise of another seed; melody and groove of the
+highest and of the lowest track. `changed`: share of the steps that differ, over all and in every track. The other
+columns: mean absolute change of what one hears (of the turned track, or of all together;
+models/musegan/effects.py). `everything` is another seed altogether: as far as takes are apart.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from otonoha.models.musegan.model import MuseGAN
 
 USUAL = {"choir": ["choir", "runs/choir"], "small": trained("small")}
 BARS = 4
+SHOWN = ("mix", "changed", "moved/pitch", "moved/density", "moved/leap", "moved/pitch classes")
 
 
 def rows_of(name: str, model: MuseGAN, seeds: Sequence[int]) -> list[dict]:
     """All knobs, then everything at once."""
     band = Band.of(model, bars=BARS)
-    rows = [_shown(name, row) for row in effects(band, seeds, mixes=MIXES)]
+    shown = [_shown(name, row) for row in effects(band, seeds, mixes=MIXES)]
+    inner = tuple(f" of {track}" for track in band.tracks[1:-1])
+    rows = [row for row in shown if not str(row["name"]).endswith(inner)]
     return [*rows, everything(name, band, seeds)]
 
 
@@ -43,8 +46,8 @@ def everything(name: str, band: Band, seeds: Sequence[int]) -> dict:
 
 
 def _shown(name: str, row: dict) -> dict:
-    """Without what the docs have no room for: changes bar by bar."""
-    kept = {k: v for k, v in row.items() if k in ("mix", "changed") or k.startswith(("changed/", "moved/"))}
+    """Without what the docs have no room for: changes bar by bar, most of what one hears."""
+    kept = {k: v for k, v in row.items() if k in SHOWN or k.startswith("changed/")}
     shown = {k.removeprefix("moved/"): v for k, v in kept.items() if not k.startswith("changed/bar ")}
     return {"name": f"{name}: {str(row['name']).rpartition(' at ')[0]}", **shown}
 

@@ -141,9 +141,9 @@ READING = {
     ("lstm_attention", "melody"): (37, 4700),
     ("lstm_attention", "book"): (33, 4500),
     ("lstm_attention", "answer"): (39, 5200),
-    ("musegan", "gan"): (42, 6650),
-    ("musegan", "vae"): (43, 6900),
-    ("musegan", "conv"): (49, 7950),
+    ("musegan", "gan"): (42, 6750),
+    ("musegan", "vae"): (43, 7000),
+    ("musegan", "conv"): (49, 8050),
 }
 
 
