@@ -642,3 +642,16 @@ def test_a_codec_of_ones_own_decides_the_tracks():
     assert (model.config.steps_per_bar, model.config.low, model.config.high) == (8, 48, 71)
     assert model.design.shape.tracks == 2
     assert replace(model.config, given="") == MuseGAN("tiny", codec=codec).config
+
+
+@pytest.mark.parametrize("rounds", [True, False])
+def test_a_critic_may_hear_notes_that_are_on_or_off(rounds):
+    model = CASES["musegan/paper"].model(rounds=rounds)
+    design = model.design
+    model.networks.train()
+    heard = design.fake(design.noise(3), None)
+    assert (heard.abs() == 1).all().item() == rounds
+    heard.sum().backward()
+    assert any(
+        p.grad is not None and p.grad.abs().sum() > 0 for p in model.networks["generator"].parameters()
+    )

@@ -66,7 +66,7 @@ def test_the_narrowest_networks_learn(preset, given):
 
 OTHERS = {"players": "composer", "order": "sixfold first", "hidden": 40, "width": 0.5, "plain": True,
           "neurons": "stochastic", "refiner": "joint", "latent": 0.2, "adversary": "hinge", "penalty": 3.0,
-          "critic_steps": 2}  # fmt: skip
+          "critic_steps": 2, "rounds": True}  # fmt: skip
 """For every option that some designs do not read, a value that is not its default."""
 
 

@@ -17,6 +17,7 @@ GAMES = (*CONVOLUTIONS, "onehot")
 READ_BY = {
     "players": ("paper",),
     "order": ("paper",),
+    "rounds": ("paper",),
     "hidden": ("onehot", "lines"),
     "width": CONVOLUTIONS,
     "plain": CONVOLUTIONS,
@@ -81,6 +82,8 @@ class Config:
     """Width of the layers, as a share of the original's (book, paper, binary)."""
     given: str = ""
     """The track that is given, for accompaniment; "" writes all of them."""
+    rounds: bool = False
+    """Let the critic hear notes that are on or off, not in between (paper): silence is then no way to please it."""
     plain: bool = False
     """Layers as plain convolutions instead of the equal matrix products: the slow twin."""
     neurons: Literal["deterministic", "stochastic"] = "deterministic"
@@ -244,6 +247,7 @@ BAND_RECIPE = replace(
     steps_per_bar=16,
     bars=2,
     width=0.25,
+    rounds=True,
     adversary="r1",
     penalty=1.0,
     critic_steps=1,

@@ -117,6 +117,13 @@ class Paper(Convolutional):
             "critic": paper.PaperCritic(self.shape, c.players, **how),
         }
 
+    def fake(self, noise: Noise, given: Tensor | None) -> Tensor:
+        """Rolls in [-1, 1], or on and off (`rounds`), with the gradient of what was rounded."""
+        rolls = super().fake(noise, given)
+        if not self.config.rounds:
+            return rolls
+        return rolls.detach().sign() + (rolls - rolls.detach())
+
 
 class Binary(Convolutional):
     """BinaryMuseGAN: common noise alone (chords of a phrase, style), neurons that are on or off, a refiner."""
