@@ -23,6 +23,7 @@ from otonoha.models.musegan.config import VOICES, Controls
 from otonoha.models.musegan.model import MuseGAN
 from otonoha.models.musegan.windows import Windows
 from otonoha.models.pretrained import load, shipped
+from otonoha.sample.controls import filled
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.roll import Roll
 
@@ -84,9 +85,9 @@ def written(
     return canvas(np.concatenate(parts), model.config.low)
 
 
-def long_pieces(model: MuseGAN, n: int, bars: int, *, temperature: float, seed: int = 0) -> np.ndarray:
-    """(n, M, bars, S, P): pieces of any length, one for each seed from `seed` on."""
-    controls = Controls(temperature=temperature)
+def long_pieces(model: MuseGAN, n: int, bars: int, *, seed: int = 0) -> np.ndarray:
+    """(n, M, bars, S, P): pieces of any length as the model comes, one for each seed from `seed` on."""
+    controls = filled(Controls(), model.defaults)
     return np.stack([model.rolls(controls, seed + i, 0, bars) for i in range(n)])
 
 

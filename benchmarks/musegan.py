@@ -225,18 +225,15 @@ def as_shipped(plan: Plan, ruler: Ruler) -> list[dict[str, Any]]:
     if "choir" not in shipped():
         return []
     model = load("choir")
-    warmth = own_temperature(model)
-    strict = float(model.defaults.get("consonance", 0.0))
-    rolls = written(model, plan.n, bars=BARS, temperature=warmth, consonance=strict)
-    figures = ruler.figures(rolls)
     made = {"updates": model.card.get("steps"), "parameters": model.parameters}
-    return [
-        {
-            "name": f"choir, as shipped (temperature {warmth:g}, consonance {strict:g})",
-            **_columns([figures]),
-            **made,
-        }
-    ]
+    warmth, own = own_temperature(model), float(model.defaults.get("consonance", 0.0))
+    rows = []
+    for strict in (own, 0.0, 3.0):
+        rolls = written(model, plan.n, bars=BARS, temperature=warmth, consonance=strict)
+        name = "choir, as shipped" if strict == own else "choir"
+        name = f"{name} (temperature {warmth:g}, consonance {strict:g})"
+        rows.append({"name": name, **_columns([ruler.figures(rolls)]), **made})
+    return rows
 
 
 # -- the table ---------------------------------------------------------------------------------------------
@@ -312,7 +309,8 @@ def main(argv: Sequence[str]) -> None:
         for row in rows:
             print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()})
     else:
-        finish("musegan", rows, f"python benchmarks/musegan.py --minutes {plan.minutes:g}", quick=asked.quick)
+        command = f"python benchmarks/musegan.py --minutes {plan.minutes:g} --seeds {plan.seeds}"
+        finish("musegan", rows, command, quick=asked.quick)
 
 
 if __name__ == "__main__":

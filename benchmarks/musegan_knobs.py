@@ -65,7 +65,8 @@ def main(argv: Sequence[str]) -> None:
         rows += rows_of(name, model, seeds)
     if not rows:
         sys.exit("there is no model to measure yet: train one, or name a folder")
-    finish("musegan_knobs", rows, "python benchmarks/musegan_knobs.py", quick=asked.quick)
+    command = " ".join(["python benchmarks/musegan_knobs.py", *asked.models])
+    finish("musegan_knobs", rows, command, quick=asked.quick)
 
 
 if __name__ == "__main__":

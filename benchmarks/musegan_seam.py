@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from _musegan import finish, long_pieces, models, own_temperature, parser, rolls_of, trained
+from _musegan import finish, long_pieces, models, parser, rolls_of, trained
 from otonoha.models.musegan.seam import seams
 
 BARS = 16
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
     n, permutations = (4, 99) if asked.quick else (asked.pieces, 9999)
     rows: list[dict] = []
     for name, model in models(asked.models, USUAL).items():
-        rolls = long_pieces(model, n, BARS, temperature=own_temperature(model))
+        rolls = long_pieces(model, n, BARS)
         rows += rows_of(name, rolls, model.config.bars, permutations)
     bach = real("train")[:n] if asked.quick else real("train")
     for phrase in (4, 2):

@@ -35,6 +35,8 @@ class Case:
     overfit: dict[str, Any] = field(default_factory=dict)
     """Options for seeing a loss fall: of two adversaries one has to stand still."""
     lr: float = 1e-2
+    knob: tuple[str, float] = ("temperature", 0.0)
+    """A control, and a value for it, that every such model has."""
     settle: bool = False
     """Whether batch normalisation has to see some batches before what is written depends on the noise."""
 
@@ -84,6 +86,7 @@ def voices(preset: str = "tiny", given: str = "", **options: Any) -> Case:
         chorale,
         {"bars": 3, **asked},
         {} if preset == "lines_tiny" else CRITIC_ALONE,
+        knob=("truncation", 0.5),
         **({"lr": 1e-5, "settle": True} if "design" in options else {}),
     )
 

@@ -89,7 +89,7 @@ def test_without_a_seed_one_is_drawn_and_kept_in_the_request(case):
 
 def test_defaults_of_a_checkpoint_fill_what_was_not_said(case):
     made, model = case
-    knob, value = ("truncation", 0.5) if made.family == "musegan" else ("temperature", 0.0)
+    knob, value = made.knob
     model.defaults = {knob: value}
     try:
         found = getattr(made.sample(model, seed=1).request.controls, knob)

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otonoha.models.musegan.onehot import Listener
+from otonoha.models.musegan.onehot import Listener, chroma_fold
 from otonoha.models.musegan.shape import Noise, Shape, Widths
 from otonoha.tokens.roll import FIRST_PITCH, HOLD_CLASS
 
@@ -196,8 +196,7 @@ class Decoder(nn.Module):
         planned = self.hint + 12 * channels
         self.gru = nn.GRU(64 + planned, H, batch_first=True)
         self.out = nn.Sequential(nn.Linear(H + planned, H), nn.ReLU(), nn.Linear(H, 3 + P + channels))
-        fold = F.one_hot((torch.arange(P) + low) % 12, 12).float()
-        self.register_buffer("fold", fold.T.contiguous(), persistent=False)
+        self.register_buffer("fold", chroma_fold(P, low).T.contiguous(), persistent=False)
 
     def plan(self, chords: Tensor, style: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Codes (B, N, Z), (B, Z) or (B, N, Z) -> plan (B, M, T, D) for every track, harmony (B, T, 12 Q)."""

@@ -45,6 +45,11 @@ def one_hot(classes: Tensor, pitches: int) -> Tensor:
     return F.one_hot(classes, FIRST_PITCH + pitches).float()
 
 
+def chroma_fold(pitches: int, low: int) -> Tensor:
+    """(P, 12): the pitch class of every pitch from MIDI number `low` on."""
+    return F.one_hot((torch.arange(pitches) + low) % 12, 12).float()
+
+
 class Walk(nn.Module):
     """The temporal networks: neighbouring noise vectors k and k + 1 make the code of bar k.
 
@@ -95,8 +100,7 @@ class Generator(nn.Module):
         self.harmony = nn.Sequential(
             nn.Linear(common, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, shape.steps * 12)
         )
-        fold = F.one_hot((torch.arange(shape.pitches) + low) % 12, 12).float()
-        self.register_buffer("fold", fold.T.contiguous(), persistent=False)
+        self.register_buffer("fold", chroma_fold(shape.pitches, low).T.contiguous(), persistent=False)
 
     def vectors(self, bars: int) -> int:
         """Temporal noise vectors for so many bars."""
@@ -209,8 +213,7 @@ class Streams(nn.Module):
         super().__init__()
         M, P = shape.tracks, shape.pitches
         self.pairs = [(i, j) for i in range(M) for j in range(i + 1, M)]
-        fold = F.one_hot((torch.arange(P) + low) % 12, 12).float()
-        self.register_buffer("fold", fold, persistent=False)
+        self.register_buffer("fold", chroma_fold(P, low), persistent=False)
         self.register_buffer("height", (torch.arange(P) - P / 2) / 12, persistent=False)
         # turned[c, d] = c + d mod 12: the pitch class d semitones above c
         self.register_buffer("turned", (torch.arange(12)[:, None] + torch.arange(12)) % 12, persistent=False)
