@@ -75,13 +75,13 @@ def written(
     bars: int = 2,
     seed: int = 1000,
     temperature: float = 1.0,
-    consonance: float = 0.0,
+    independence: float | None = None,
 ) -> np.ndarray:
     """(n, M, bars, S, 84): the first bars of n phrases of the trained length."""
     generator, parts = torch.Generator().manual_seed(seed), []
     for at in range(0, n, 128):
         codes = model.design.codes(model.design.noise(min(128, n - at), generator))
-        parts.append(model.design.write(codes, None, temperature, consonance)[:, :, :bars])
+        parts.append(model.design.write(codes, None, temperature, independence)[:, :, :bars])
     return canvas(np.concatenate(parts), model.config.low)
 
 

@@ -226,12 +226,12 @@ def as_shipped(plan: Plan, ruler: Ruler) -> list[dict[str, Any]]:
         return []
     model = load("choir")
     made = {"updates": model.card.get("steps"), "parameters": model.parameters}
-    warmth, own = own_temperature(model), float(model.defaults.get("consonance", 0.0))
+    warmth, own = own_temperature(model), model.defaults["independence"]
     rows = []
-    for strict in (own, 0.0, 3.0):
-        rolls = written(model, plan.n, bars=BARS, temperature=warmth, consonance=strict)
-        name = "choir, as shipped" if strict == own else "choir"
-        name = f"{name} (temperature {warmth:g}, consonance {strict:g})"
+    for share in (own, 0.0, 1.0):
+        rolls = written(model, plan.n, bars=BARS, temperature=warmth, independence=share)
+        name = "choir, as shipped" if share == own else "choir"
+        name = f"{name} (temperature {warmth:g}, independence {share:g})"
         rows.append({"name": name, **_columns([ruler.figures(rolls)]), **made})
     return rows
 

@@ -42,6 +42,8 @@ def one_line(message):
         ({"width": 0.0}, "width must be within 0.001 … 16, got 0"),
         ({"width": float("inf")}, "width must be within 0.001 … 16, got inf"),
         ({"players": "band"}, "unknown players 'band'"),
+        ({"design": "lines", "divisi": 2}, "divisi has no effect on tracks that are lines already"),
+        ({"design": "lines", "lines": False, "divisi": 17}, "divisi must be within 1 … 16, got 17"),
         ({"neurons": "stochastc"}, "unknown neurons 'stochastc'; did you mean 'stochastic'"),
         ({"refiner": "two_stage"}, "unknown refiner 'two_stage'; did you mean 'two-stage'"),
         ({"order": "tripling lst"}, "unknown order 'tripling lst'; did you mean 'tripling last'"),
@@ -66,7 +68,7 @@ def test_the_narrowest_networks_learn(preset, given):
 
 OTHERS = {"players": "composer", "order": "sixfold first", "hidden": 40, "width": 0.5, "plain": True,
           "neurons": "stochastic", "refiner": "joint", "latent": 0.2, "adversary": "hinge", "penalty": 3.0,
-          "critic_steps": 2, "rounds": True}  # fmt: skip
+          "critic_steps": 2, "divisi": 2}  # fmt: skip
 """For every option that some designs do not read, a value that is not its default."""
 
 
@@ -107,7 +109,7 @@ def test_the_orders_of_time_are_an_option():
     orders = ("tripling last", "tripling first", "sixfold first")
     growths = []
     for order in orders:
-        model = MuseGAN("band", steps_per_bar=24, **NARROW, order=order)
+        model = MuseGAN("hybrid", steps_per_bar=24, **NARROW, order=order)
         growths.append([layer.layer.kernel for layer in model.networks["generator"].writers.layers][:-2])
         assert len(model.codec.array(model.sample(seed=1, bars=2).tokens)) == 2
     assert growths == [[2, 2, 3], [3, 2, 2], [6, 2]]

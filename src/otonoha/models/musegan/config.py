@@ -17,13 +17,13 @@ GAMES = (*CONVOLUTIONS, "onehot")
 READ_BY = {
     "players": ("paper",),
     "order": ("paper",),
-    "rounds": ("paper",),
     "hidden": ("onehot", "lines"),
     "width": CONVOLUTIONS,
     "plain": CONVOLUTIONS,
     "neurons": ("binary",),
     "refiner": ("binary",),
     "latent": ("lines",),
+    "divisi": ("lines",),
     "adversary": GAMES,
     "penalty": GAMES,
     "critic_steps": GAMES,
@@ -35,6 +35,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "hidden": (4, 16384),
     "width": (0.001, 16),
     "latent": (0, 100),
+    "divisi": (1, 16),
     "penalty": (0, 10_000),
     "critic_steps": (1, 100_000),
 }
@@ -47,7 +48,7 @@ class Config:
 
     design: Literal["book", "paper", "binary", "onehot", "lines"] = "onehot"
     """book: the book's network; paper: MuseGAN's; binary: BinaryMuseGAN's; onehot: the better GAN for lines;
-    lines: the same four noises before an autoregressive decoder for every track."""
+    lines: the same four noises before an autoregressive decoder, for lines and for bands."""
     players: Literal["hybrid", "composer", "jamming"] = "hybrid"
     """Who shares noise (paper). hybrid: common and private noises; composer: common only; jamming: private only,
     and a critic for every track."""
@@ -82,14 +83,14 @@ class Config:
     """Width of the layers, as a share of the original's (book, paper, binary)."""
     given: str = ""
     """The track that is given, for accompaniment; "" writes all of them."""
-    rounds: bool = False
-    """Let the critic hear notes that are on or off, not in between (paper): silence is then no way to please it."""
     plain: bool = False
     """Layers as plain convolutions instead of the equal matrix products: the slow twin."""
     neurons: Literal["deterministic", "stochastic"] = "deterministic"
     """How design binary rounds to notes."""
     refiner: Literal["none", "joint", "two-stage"] = "two-stage"
     """How design binary trains its refiner: not at all, with the generator, or after it."""
+    divisi: int = 4
+    """Lines that each track with chords is divided into: the notes that it can play at once (lines)."""
     latent: float = 0.35
     """Weight of the nats of the codes (lines): smaller lets codes say more."""
     adversary: Literal["wgan-gp", "r1", "hinge"] = "r1"
@@ -119,6 +120,10 @@ class Config:
 
         What a preset brings along and another design leaves unread is no mistake of the person who asks.
         """
+        if "divisi" in asked and self.lines and self.design == "lines":
+            raise ValueError(
+                "divisi has no effect on tracks that are lines already; it divides chords (lines=False)"
+            )
         for field in fields(self):
             readers = READ_BY.get(field.name, (self.design,))
             if (
@@ -168,9 +173,9 @@ class Controls:
     """Keep every number of the noises within so many standard deviations: smaller is less varied."""
     temperature: float | None = control(0, 5)
     """Of the drawn notes, for designs that draw: 0 takes the likeliest."""
-    consonance: float | None = control(0, 8)
-    """How strictly all tracks keep to the common harmony, for designs that draw: 0 as they learnt it; more means fewer
-    clashes, and more notes in common."""
+    independence: float | None = control(0, 1)
+    """How often each track leaves what all tracks agreed on and follows its own noises, melody and groove, for designs
+    that draw: at 0 never, and these two have no effect; at 1 it writes every note anew."""
     tempo: float | None = control(20, 300)
     """Quarter notes per minute of the result."""
 
@@ -196,7 +201,7 @@ LINES = Config(
     hidden=160,
     bars=4,
     train=Settings(
-        steps=9_000,
+        steps=12_500,
         batch=24,
         lr=2e-3,
         betas=(0.9, 0.98),
@@ -243,15 +248,13 @@ PAPER = replace(
 )
 BINARY = replace(PAPER, design="binary", train=replace(BOOK.train, lr=2e-3, batch=32))
 BAND_RECIPE = replace(
-    PAPER,
-    steps_per_bar=16,
-    bars=2,
-    width=0.25,
-    rounds=True,
-    adversary="r1",
-    penalty=1.0,
-    critic_steps=1,
-    train=replace(ONE_HOT.train, steps=10_000),
+    LINES,
+    tracks=BAND,
+    lines=False,
+    low=24,
+    high=107,
+    regrid=True,
+    train=replace(LINES.train, steps=5_000, batch=12),
 )
 QUICK = Settings(
     steps=50, batch=8, lr=1e-3, optimiser="adam", betas=(0.5, 0.9), warmup=0, clip=0.0, eval_every=25

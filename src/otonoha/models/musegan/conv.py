@@ -47,7 +47,7 @@ class Convolutional(Adversarial):
         return sounds.reshape(rolls.shape).float() * 2 - 1
 
     def write(
-        self, codes: Noise, given: Tensor | None, temperature: float, consonance: float = 0.0
+        self, codes: Noise, given: Tensor | None, temperature: float, independence: float | None = None
     ) -> np.ndarray:
         """What is above 0 sounds, and begins where it did not sound before."""
         heard = None if given is None else self.view(given)
@@ -116,13 +116,6 @@ class Paper(Convolutional):
             "generator": paper.PaperGenerator(self.shape, self.widths, c.players, order=c.order, **how),
             "critic": paper.PaperCritic(self.shape, c.players, **how),
         }
-
-    def fake(self, noise: Noise, given: Tensor | None) -> Tensor:
-        """Rolls in [-1, 1], or on and off (`rounds`), with the gradient of what was rounded."""
-        rolls = super().fake(noise, given)
-        if not self.config.rounds:
-            return rolls
-        return rolls.detach().sign() + (rolls - rolls.detach())
 
 
 class Binary(Convolutional):

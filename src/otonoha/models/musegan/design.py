@@ -44,7 +44,7 @@ class Design:
         self.shape = Shape(len(codec.tracks), config.bars, codec.steps_per_bar, codec.pitches)
         if self.needs_lines and not codec.lines:
             raise ValueError(
-                f"design {config.design!r} writes lines of single notes; tracks with chords need design binary or paper"
+                f"design {config.design!r} writes lines of single notes; tracks with chords need design lines, binary or paper"
             )
 
     @property
@@ -86,7 +86,7 @@ class Design:
         raise NotImplementedError
 
     def write(
-        self, codes: Noise, given: Tensor | None, temperature: float, consonance: float = 0.0
+        self, codes: Noise, given: Tensor | None, temperature: float, independence: float | None = None
     ) -> np.ndarray:
         """Codes -> state rolls (B, M, N, S, P); `given` (B, N, S, P) states of the given track."""
         raise NotImplementedError

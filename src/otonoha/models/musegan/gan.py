@@ -97,7 +97,7 @@ class OneHot(Adversarial):
         return one_hot(classes_of(rolls), self.shape.pitches)
 
     def write(
-        self, codes: Noise, given: Tensor | None, temperature: float, consonance: float = 0.0
+        self, codes: Noise, given: Tensor | None, temperature: float, independence: float | None = None
     ) -> np.ndarray:
         """The chosen classes: all chance is in the noises."""
         heard = None if given is None else self.view(given)

@@ -25,7 +25,7 @@ from otonoha.models.musegan import knobs
 from otonoha.models.musegan.config import PRESETS, Config, Controls
 from otonoha.models.musegan.design import Design
 from otonoha.models.musegan.given import begun_with, key_signatures, silent_before, track_given
-from otonoha.models.musegan.shape import Noise
+from otonoha.models.musegan.shape import PRIVATE, Noise
 from otonoha.music.score import tempo_map
 from otonoha.sample.job import Job
 from otonoha.sample.tasks import Accompany, Compose, Critique, Done, Progress, Request, Take
@@ -145,11 +145,16 @@ class MuseGAN(Model):
     def generate(self, request: Request, n: int, job: Job) -> Iterator[Event]:
         """Takes one after the other: noises, codes, rolls."""
         controls, prompt, upbeat = request.controls, None, Fraction(0)
-        for name in ("temperature", "consonance"):
+        for name in ("temperature", "independence"):
             if getattr(controls, name) is not None and not self.design.draws:
                 raise ValueError(
                     f"{name} has no effect: design {self.config.design} draws no notes; try truncation"
                 )
+        deaf = [k for k in PRIVATE if getattr(controls, f"{k}_seed") is not None]
+        if controls.independence == 0 and deaf:
+            raise ValueError(
+                f"{deaf[0]}_seed has no effect with independence 0: no track follows its own noises"
+            )
         if isinstance(request.task, Accompany):
             prompt, upbeat = track_given(request.task.prompt, self.codec, self.config.given)  # type: ignore[arg-type]
             if controls.bars is not None and controls.bars > len(prompt):
@@ -183,7 +188,7 @@ class MuseGAN(Model):
         temperature = 1.0 if controls.temperature is None else controls.temperature
         heard = None if given is None else torch.from_numpy(given)[None].to(self.design.device)
         codes = self.codes(controls, seed, index, bars)
-        return self.design.write(codes, heard, temperature, controls.consonance or 0.0)[0]
+        return self.design.write(codes, heard, temperature, controls.independence)[0]
 
     def codes(self, controls: knobs.Controls, seed: int, index: int, bars: int) -> Noise:
         """The codes of the bars of a take."""
