@@ -2,11 +2,11 @@
 
     python benchmarks/musegan_band.py [--minutes 10] [--data FOLDER]
 
-Without a folder of yours the songs are those of the tests (tests/band_songs.py): forty, each with a key, four chords that
-go round and a groove of its own. `band` and the network of the paper at a quarter of its width (hybrid, sixteenths, the
-same phrases) learn for the same CPU time (one core, validation included). Measured are phrases of 4 bars, as in
-`otonoha eval`, beside those of the test songs; every row's distance is to them. The songs that `band` writes lie in
-runs/bench-musegan-band.
+Without a folder of yours the songs are those of the tests (tests/band_songs.py): forty, each with a key, four chords
+that go round and a groove of its own. `band` and the network of the paper at a quarter of its width (hybrid,
+sixteenths, the same phrases) learn for the same CPU time (one core, validation included). Measured are phrases of 4
+bars, as in `otonoha eval`, beside those of the test songs; every row's distance is to them. The songs that `band`
+writes lie in runs/bench-musegan-band.
 
     in chord           share of the steps at which bass, guitar, piano and strings all sound pitches of one triad
     groove             share of the bars whose drums are those of the bar before
@@ -33,7 +33,7 @@ from otonoha.models.musegan.model import MuseGAN
 from otonoha.tokens.roll import Roll
 
 RUNS = Path("runs/bench-musegan-band")
-SONGS, PHRASES, EVALUATIONS, TRIAL = 40, 128, 8, 20
+SONGS, PHRASES, EVALUATIONS, TRIALS = 40, 128, 8, (5, 45)
 TRIADS = [
     {(root + step) % 12 for step in steps}
     for root in range(12)
@@ -91,15 +91,18 @@ def figures(rolls: np.ndarray, real: np.ndarray, codec: Roll) -> dict[str, float
     }
 
 
-def affordable(model: MuseGAN, data: Any, seconds: float, **settings: Any) -> int:
+def affordable(name: str, options: dict[str, Any], data: Any, seconds: float, **settings: Any) -> int:
     """Updates that fit into so many CPU seconds, looks at the validation songs included."""
-    pieces = model.prepare(data.train)
-    began = time.process_time()
-    model.fit(data.train, **settings, steps=TRIAL)
-    each = (time.process_time() - began) / TRIAL
-    began = time.process_time()
+    spent = []
+    for steps in TRIALS:
+        model, began = MuseGAN(name, **options), time.process_time()
+        model.fit(data.train, **settings, steps=steps)
+        spent.append(time.process_time() - began)
+    pieces, began = model.prepare(data.train), time.process_time()
     model.evaluate(pieces)
-    return max(TRIAL, int((seconds - EVALUATIONS * (time.process_time() - began)) / each))
+    looks = EVALUATIONS * (time.process_time() - began)
+    each = (spent[1] - spent[0]) / (TRIALS[1] - TRIALS[0])
+    return max(TRIALS[1], int((seconds - looks) / each))
 
 
 def learnt(name: str, options: dict[str, Any], data: Any, seconds: float) -> tuple[MuseGAN, dict[str, float]]:
@@ -107,7 +110,7 @@ def learnt(name: str, options: dict[str, Any], data: Any, seconds: float) -> tup
     folder, settings = RUNS / f"{name}-{seconds:g}s", {"ema": 0.99, "quiet": True}
     if (folder / "run.json").exists():
         return MuseGAN.load(folder), json.loads((folder / "run.json").read_text())
-    steps = affordable(MuseGAN(name, **options), data, seconds, **settings)
+    steps = affordable(name, options, data, seconds, **settings)
     model, began = MuseGAN(name, **options), time.process_time()
     settings |= {"steps": steps, "eval_every": max(1, steps // EVALUATIONS)}
     outcome = model.fit(data.train, data.valid, **settings)

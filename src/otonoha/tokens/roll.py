@@ -165,12 +165,18 @@ class Roll(FixedCodec):
         for tick, numerator, denominator in changes:
             if _kind(numerator, denominator) != wanted:
                 where = f" from quarter note {tick / music.tpq:g} on" if tick else ""
-                own = f"--metre {numerator}/{denominator}, or " if len(changes) == 1 else ""
+                own = self._other_bars(numerator, denominator) if len(changes) == 1 else ""
                 raise ValueError(
                     f"this roll has bars of {self.metre}, the score is in {numerator}/{denominator}{where}; "
                     f"train with {own}--regrid, which cuts such music anew into bars of {self.metre} "
                     "(in Python Roll(regrid=True))"
                 )
+
+    def _other_bars(self, numerator: int, denominator: int) -> str:
+        """The words that ask for bars of this metre, with steps as long as now."""
+        steps = self.steps_per_bar * Fraction(4 * numerator, denominator) / self.bar
+        many = f" --steps-per-bar {steps}" if steps.denominator == 1 and steps != self.steps_per_bar else ""
+        return f"--metre {numerator}/{denominator}{many}, or "
 
     def _rows(self, pitch: np.ndarray, track: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(n,) bool: which notes stay; (n,) their rows of the roll."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import Categorical
 
-from otonoha.models.musegan.decoder import ONSET, Decoder, pick, sounding_of, uniform
+from otonoha.models.musegan.decoder import ONSET, Around, Decoder, pick, sounding_of, uniform
 from otonoha.models.musegan.lines import Encoder
 from otonoha.models.musegan.shape import Shape
 from otonoha.tokens.roll import FIRST_PITCH, HOLD_CLASS, REST_CLASS
@@ -43,6 +43,7 @@ def opinionated(**options):
             layer.weight *= 8
         net.harmony[-1].weight *= 4
         net.ears.intervals.normal_()
+        net.ears.parallels.normal_()
         net.ears.notes *= 4
         net.ears.unheard.normal_()
     return net
@@ -177,39 +178,80 @@ def test_who_is_not_heard_leaves_no_trace_of_being_silent(decoder):
     assert (a - b).abs().max() > 1e-4
 
 
-def test_intervals_lean_towards_pitches(decoder):
-    """By the definition: for every line that is heard and sounds, the entry of the pair's table."""
-    g = generator(3)
-    n = 40
-    sounds = torch.randint(0, 16, (n, V), generator=g)
-    seen = torch.randint(0, 2, (n, V), generator=g).float()
+def around(n=40, seed=3):
+    g = generator(seed)
+    sounds, earlier = torch.randint(0, 16, (2, n, V), generator=g)
+    earlier = torch.where(torch.rand(n, V, generator=g) < 0.3, sounds, earlier)
     line = torch.randint(0, V, (n,), generator=g)
+    own = torch.randint(0, 16, (n,), generator=g)
+    seen = torch.randint(0, 2, (n, V), generator=g).float()
+    return Around(line, sounds, earlier, own, seen)
+
+
+def test_tables_lean_towards_pitches(decoder):
+    """By the definitions: for every line that is heard and sounds, the entry of the pair's table of intervals; if it
+    moves, that of parallels for the pitch that would move along."""
+    x = around()
     with torch.no_grad():
-        found = decoder.ears.leaning(sounds, seen, line)
-    table = decoder.ears.intervals.detach()
-    for i in range(n):
+        found = decoder.ears.leaning(x)
+    intervals, parallels = decoder.ears.intervals.detach(), decoder.ears.parallels.detach()
+    seen = 0
+    for i in range(len(x.line)):
         for p in range(15):
-            wanted = sum(
-                table[line[i] // COUNT, w // COUNT, p - (sounds[i, w] - 1) + 14].item()
-                for w in range(V)
-                if seen[i, w] and sounds[i, w]
-            )
+            wanted = 0.0
+            for w in range(V):
+                if not x.seen[i, w] or not x.sounds[i, w]:
+                    continue
+                pair, now, before, own = (
+                    (x.line[i] // COUNT, w // COUNT),
+                    x.sounds[i, w],
+                    x.earlier[i, w],
+                    x.own[i],
+                )
+                wanted += intervals[(*pair, p - (now - 1) + 14)].item()
+                if before and own and now != before and p - (own - 1) == now - before:
+                    wanted += parallels[(*pair, (own - before) % 12)].item()
+                    seen += 1
             assert found[i, p].item() == pytest.approx(wanted, abs=1e-5)
+    assert seen > 10
 
 
 def test_harmony_raises_pitch_classes_of_all_lines_but_drums(decoder):
     """A pitch class in the plan is one in every octave: rows are MIDI numbers from 40."""
-    plan = torch.zeros(V, decoder.hint + 12 * decoder.channels)
-    asked = torch.randn(V, 16, generator=generator(4)), plan, torch.arange(V), *torch.zeros(2, V, V)
-    asked = (*asked[:3], asked[3].long(), asked[4])
+    plan, z = (
+        torch.zeros(V, decoder.hint + 12 * decoder.channels),
+        torch.randn(V, 16, generator=generator(4)),
+    )
+    alone = torch.zeros(V, V, dtype=torch.long)
+    place = Around(torch.arange(V), alone, alone, alone[0], alone.float())
     with torch.no_grad():
-        before = decoder.pitches(*asked)
+        before = decoder.pitches(z, plan, place)
         plan[:, decoder.hint :].unflatten(-1, (12, -1))[:, 5, :] = 30.0
-        raised = decoder.pitches(*asked) - before
-        trust = decoder.pitch(asked[0])[:, -decoder.channels :]
+        raised = decoder.pitches(z, plan, place) - before
+        trust = decoder.pitch(z)[:, -decoder.channels :]
     wanted = torch.where((40 + torch.arange(15)) % 12 == 5, 30 * (1 + trust).sum(-1, keepdim=True), 0.0)
     wanted[STRUCK] = 0
     torch.testing.assert_close(raised, wanted, rtol=1e-4, atol=1e-3)
+
+
+# -- keeping what is there -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("anew", [0.0, 0.3])
+def test_notes_stay_unless_their_number_says_otherwise(decoder, anew):
+    there = decoder.write(decoder.plan(*codes())[0], random_lines(0), OTHERS, LINES, chances(1))
+    dice = chances(2)
+    plan, _ = decoder.plan(*codes())
+    written = decoder.write(plan, there, OTHERS, LINES, dice, anew=anew)
+    if anew == 0:
+        assert torch.equal(written, there)
+        return
+    kinds = there.clamp(max=ONSET)
+    kept = (dice[0] >= anew) & (kinds != HOLD_CLASS)
+    assert torch.equal(written.clamp(max=ONSET)[kept], kinds[kept])
+    same = kept & (kinds == ONSET) & (dice[1] >= anew)
+    assert torch.equal(written[same], there[same])
+    assert 0.05 < (written != there).float().mean() < 0.5
 
 
 # -- pick ----------------------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ class Config:
 
         What a preset brings along and another design leaves unread is no mistake of the person who asks.
         """
-        if "divisi" in asked and self.lines and self.design == "lines":
+        if "divisi" in asked and self.lines and self.design == "lines" and self.divisi != type(self).divisi:
             raise ValueError(
                 "divisi has no effect on tracks that are lines already; it divides chords (lines=False)"
             )

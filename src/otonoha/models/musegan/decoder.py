@@ -48,8 +48,9 @@ def sounding_of(classes: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Around:
-    """Where n pitches are chosen: by which `line` (n,), what all lines sound (n, V) and sounded a step `earlier` (n, V),
-    0 nothing, 1 + p the pitch p; the line's `own` earlier pitch (n,); `seen` (n, V), 0 or 1, says who is heard."""
+    """Where n pitches are chosen: by which `line` (n,), what all lines sound (n, V) and sounded a step `earlier`
+    (n, V), 0 nothing, 1 + p the pitch p; the line's `own` earlier pitch (n,); `seen` (n, V), 0 or 1: who is heard.
+    """
 
     line: Tensor
     sounds: Tensor
@@ -226,9 +227,10 @@ class Decoder(nn.Module):
         there = classes[:, lines].reshape(B * U, T)
         around = sounding[:, None].expand(B, U, -1, T).reshape(B * U, -1, T)
         each, line = each.reshape(B * U, -1), torch.tensor(lines, device=plan.device).repeat(B)
-        kind_at, pitch_at = (c.reshape(B * U, T) for c in chances)
+        (kind_new, kind_at), (pitch_new, pitch_at) = (parted(c.reshape(B * U, T), anew) for c in chances)
         state = plan.new_zeros(1, B * U, self.gru.hidden_size)
         before, sounds = (torch.zeros(B * U, dtype=torch.long, device=plan.device) for _ in range(2))
+        earlier = torch.zeros_like(around[..., 0])
         written = []
         for t in range(T):
             told = torch.cat([self.before(before), self.sounds(sounds), context[:, t]], -1)
@@ -236,23 +238,18 @@ class Decoder(nn.Module):
             z = F.relu(self.out(torch.cat([y[:, 0], context[:, t]], -1)))
             kinds = self.kind(z)
             kinds[:, HOLD_CLASS] = kinds[:, HOLD_CLASS].masked_fill(sounds == 0, -torch.inf)
-            new = kind_at[:, t] < anew
-            kind = torch.where(
-                new, pick(kinds, kind_at[:, t] / max(anew, 1e-9), temperature), there[:, t].clamp(max=ONSET)
-            )
-            kind = torch.where((kind == HOLD_CLASS) & (sounds == 0), REST_CLASS, kind)
-            keeps = (there[:, t] >= ONSET) & (pitch_at[:, t] >= anew)
-            now = torch.where((kind == ONSET) & keeps, there[:, t], kind)
-            begins = ((kind == ONSET) & ~keeps).nonzero()[:, 0]
+            drawn = pick(kinds, kind_at[:, t], temperature)
+            now = torch.where(kind_new[:, t], drawn, there[:, t].clamp(max=ONSET))
+            now = torch.where((now == HOLD_CLASS) & (sounds == 0), REST_CLASS, now)
+            keeps = (now == ONSET) & (there[:, t] >= ONSET) & ~pitch_new[:, t]
+            begins = ((now == ONSET) & ~keeps).nonzero()[:, 0]
+            now = torch.where(keeps, there[:, t], now)
             if len(begins):
-                past = around[begins, :, max(t - 1, 0)] if t else torch.zeros_like(around[begins, :, 0])
-                place = Around(line[begins], around[begins, :, t], past, sounds[begins], each[begins])
+                heard = around[begins, :, t], earlier[begins]
+                place = Around(line[begins], *heard, sounds[begins], each[begins])
                 pitches = self.pitches(z[begins], of_plan[begins, t], place)
-                chance = pitch_at[begins, t]
-                chance = torch.where(
-                    chance < anew, chance / max(anew, 1e-9), (chance - anew) / max(1 - anew, 1e-9)
-                )
-                now[begins] = FIRST_PITCH + pick(pitches, chance, temperature)
+                now[begins] = FIRST_PITCH + pick(pitches, pitch_at[begins, t], temperature)
+            earlier = around[..., t]
             written.append(now)
             before = now + 1
             sounds = torch.where(now == HOLD_CLASS, sounds, (now - (FIRST_PITCH - 1)).clamp(min=0))
@@ -262,6 +259,12 @@ class Decoder(nn.Module):
 def uniform(normal: Tensor) -> Tensor:
     """Standard normal numbers -> uniform ones in [0, 1)."""
     return torch.special.ndtr(normal).clamp(0, 1 - 1e-6)
+
+
+def parted(chance: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Numbers in [0, 1) -> which are below `share`; and those below, as those above, stretched to [0, 1) again."""
+    below = chance < share
+    return below, torch.where(below, chance / max(share, 1e-9), (chance - share) / max(1 - share, 1e-9))
 
 
 def pick(logits: Tensor, chance: Tensor, temperature: float) -> Tensor:

@@ -44,7 +44,8 @@ class Design:
         self.shape = Shape(len(codec.tracks), config.bars, codec.steps_per_bar, codec.pitches)
         if self.needs_lines and not codec.lines:
             raise ValueError(
-                f"design {config.design!r} writes lines of single notes; tracks with chords need design lines, binary or paper"
+                f"design {config.design!r} writes lines of single notes; "
+                "tracks with chords need design lines, binary or paper"
             )
 
     @property

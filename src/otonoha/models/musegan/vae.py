@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import replace
 from typing import Any, cast
 
@@ -30,7 +29,7 @@ DRAWS = 4
 """Codes that the flows see of each phrase of a batch."""
 CHROMA = 0.2
 """Weight of the nats of which pitch classes sound at a step: what the harmony is to say."""
-INDEPENDENCE = 0.25
+INDEPENDENCE = 0.5
 """How often a track follows its own noises, when nothing is said."""
 
 
@@ -119,7 +118,7 @@ class Lines(Design):
 
     def heard(self, before: bool) -> Tensor:
         """(V, V) which others (columns) each line hears: those before it in the order, or all."""
-        given, written = self.order
+        written = self.order[1]
         place = torch.zeros(self.divisi.lines, device=self.device)
         place[written] = torch.arange(1.0, len(written) + 1, device=self.device)
         if before:
@@ -214,11 +213,11 @@ class Lines(Design):
         before, others = self.heard(before=True), self.heard(before=False)
         anew = INDEPENDENCE if independence is None else independence
         for v in lines:
-            chances = tuple(uniform(c[:, [v]]) for c in common)
+            chances = uniform(common[0][:, [v]]), uniform(common[1][:, [v]])
             classes[:, [v]] = self.decoder.write(
                 plan, classes, before[[v]], [v], chances, temperature=temperature
             )
-        chances = tuple(uniform(c[:, lines]) for c in own)
+        chances = uniform(own[0][:, lines]), uniform(own[1][:, lines])
         classes[:, lines] = self.decoder.write(
             plan, classes, others[lines], lines, chances, temperature=temperature, anew=anew
         )
