@@ -1,11 +1,16 @@
 """Table `jsb16`: exact nats per note of the JSB chorales, chronological, soprano-alto-tenor-bass per 16th.
 
-    python benchmarks/jsb16.py [row …]
+    python benchmarks/jsb16.py [row …]   # train what is asked for ("ours:1": one seed), choose on the validation pieces
+    python benchmarks/jsb16.py --test    # measure every finished row on the test pieces, write the table
 
 Data: Jsb16thSeparated (229 / 76 / 77 pieces; through OTONOHA_DATA), 47 classes (pitches 36-81 and rest), mean over
 all notes, rests and first frames included. Trained on the 229 pieces only, transposed within the range;
 chosen on the validation pieces; the test pieces are measured once per finished model. `test, new tunes` leaves out
 the test pieces whose soprano shares half or more of its runs of ten intervals with the training pieces.
+
+The rows `ours` are the design `chorale` of the Music Transformer room (_jsb_rows.py). Its motif memory searches the
+training pieces and the piece's own past while it predicts: a system with retrieval. `without memory` is the same
+network alone. Ensembles are marked; what they and the temperatures fit, they fit on the validation pieces.
 """
 
 from __future__ import annotations
@@ -19,6 +24,9 @@ from statistics import mean, stdev
 import numpy as np
 import torch
 
+from _jsb_ensemble import average, fitted, lengths, nats, product, scores
+from _jsb_model import folder, trained
+from _jsb_rows import CHORALES, ENSEMBLES
 from _table import write_table
 from baselines import jsb_backoff
 from otonoha.data.corpus import corpus
@@ -98,9 +106,81 @@ def _tune(piece: np.ndarray) -> np.ndarray:
     return intervals(soprano[np.append(True, soprano[1:] != soprano[:-1])])
 
 
+# -- the chorale design -----------------------------------------------------------------------------------------------
+
+
+def new_notes(new: np.ndarray) -> np.ndarray:
+    """(N,) bool: which test notes belong to pieces whose tune is new."""
+    return np.repeat(new, lengths("test"))
+
+
+def figures(log_chances: dict[str, torch.Tensor], new: np.ndarray) -> dict[str, float]:
+    """Nats per note of both splits, and of the test pieces whose tune is new."""
+    test = nats(log_chances["test"], "test").double().numpy()
+    valid = float(nats(log_chances["valid"], "valid").double().mean())
+    return {"valid": valid, "test": float(test.mean()), "test, new tunes": float(test[new_notes(new)].mean())}
+
+
+def chorale_rows(name: str, seeds: list[int], new: np.ndarray) -> list[dict]:
+    """A row, mean over its finished seeds: as it is, and with the temperature that fits the validation pieces."""
+    plain, warm, results = [], [], []
+    for seed in seeds:
+        place = folder(name, seed)
+        results.append(json.loads((place / "result.json").read_text()))
+        found = {split: scores(place, split) for split in ("valid", "test")}
+        plain.append(figures(found, new))
+        weight = fitted([found["valid"]])
+        warm.append(figures({s: product([x], weight) for s, x in found.items()}, new))
+    about = {"seeds": len(plain), "parameters": results[0]["parameters"]}
+    about["CPU-seconds"] = round(mean(r["CPU-seconds"] for r in results))
+    return [_spread(name, plain) | about, _spread(f"{name}, temperature", warm) | about]
+
+
+def _spread(name: str, each: list[dict[str, float]]) -> dict:
+    row = {"name": name} | {key: round(mean(e[key] for e in each), 4) for key in each[0]}
+    if len(each) > 1:
+        row |= {f"{key} sd": round(stdev(e[key] for e in each), 4) for key in ("valid", "test")}
+    return row
+
+
+def ensemble_rows(name: str, members: list[tuple[str, int]], new: np.ndarray) -> list[dict]:
+    """Mean of the chances, and weighted product, of finished runs."""
+    found = {split: [scores(folder(*m), split) for m in members] for split in ("valid", "test")}
+    weights = fitted(found["valid"])
+    about = {"models": len(members)}
+    mixed = {split: average(x) for split, x in found.items()}
+    fit = {split: product(x, weights) for split, x in found.items()}
+    return [
+        _spread(f"{name}, mean of chances", [figures(mixed, new)]) | about,
+        _spread(f"{name}, weighted product", [figures(fit, new)]) | about,
+    ]
+
+
+def tested(new: np.ndarray) -> list[dict]:
+    """The rows of all finished chorale runs: the only place that looks at the test pieces."""
+
+    def finished(name: str, seed: int) -> bool:
+        return (folder(name, seed) / "result.json").exists()
+
+    rows = []
+    for name, row in CHORALES.items():
+        if seeds := [seed for seed in row.seeds if finished(name, seed)]:
+            rows += chorale_rows(name, seeds, new)
+    for name, members in ENSEMBLES.items():
+        if len(there := [m for m in members if finished(*m)]) > 1:
+            rows += ensemble_rows(name, there, new)
+    return rows
+
+
 def main(rows: list[str]) -> None:
     """Train what is asked for and write the table of all that is finished."""
     torch.set_num_threads(1)
+    for row in rows:
+        name, _, one = row.partition(":")
+        for seed in (int(one),) if one else CHORALES[name].seeds if name in CHORALES else ():
+            print(name, seed, trained(name, CHORALES[name], seed), flush=True)
+    if rows and "--test" not in rows and not set(rows) & set(ROWS):
+        return
     arrays = jsb_arrays()
     new = new_tunes(arrays)
     print(f"{new.sum()} of {len(new)} test pieces have a tune of their own")
@@ -128,7 +208,7 @@ def main(rows: list[str]) -> None:
                 "parameters": results[0]["parameters"],
             }
         )
-    print(write_table("jsb16", table, "python benchmarks/jsb16.py"))
+    print(write_table("jsb16", table + tested(new), "python benchmarks/jsb16.py --test"))
 
 
 if __name__ == "__main__":

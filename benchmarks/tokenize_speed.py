@@ -8,9 +8,10 @@ the machine disturbs neither side much. MidiTok's `encode` takes one score at a 
 and `grid`; `encode_many` takes the 64 at once.
 
 - melody: the score has one track (the sung line of a song). REMI writes that track, `notes` writes it too.
-- all tracks: REMI writes every track. `notes` writes every track as a melody of its own (of a chord the
-  highest note), `grid` writes all tracks together, a voice a track, at sixteenths. Both keep less of a piano
-  part than REMI does: `notes_in_per_s` counts what goes in, `notes_kept` is the share that is heard again.
+- all tracks: REMI writes every track, and so does `events`, bars and tracks included. `notes` writes every track
+  as a melody of its own (of a chord the highest note), `grid` writes all tracks together, a voice a track, at
+  sixteenths. Both keep less of a piano part than REMI does: `notes_in_per_s` counts what goes in, `notes_kept` is
+  the share that is heard again. `tokens_per_note` counts every symbol.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ from symusic import Score
 from _table import markdown, read_table, write_table
 from otonoha.music.voices import melody
 from otonoha.tokens.base import Tokens
+from otonoha.tokens.events import Events
 from otonoha.tokens.grid import Grid
 from otonoha.tokens.notes import Notes
 
 NOTES = Notes()
+EVENTS = Events()
 BATCH = 64
 
 
@@ -86,19 +89,34 @@ def track_rows(corpus: str, scores: list[Score], rounds: int) -> list[dict]:
     def whole_grid(score: Score) -> Tokens:
         return grids[len(score.tracks)].encode(named[id(score)])
 
-    times = interleaved([each(remi_encoder()), every_track, each(whole_grid)], scores, rounds)
+    remi = remi_encoder()
+    jobs = [each(remi), every_track, each(whole_grid), each(EVENTS.encode), EVENTS.encode_many]
+    times = interleaved(jobs, scores, rounds)
     count = sum(score.note_num() for score in scores)
     kept = heard(NOTES, every_track(scores))
     kept_by_grid = sum(heard(grids[len(s.tracks)], [whole_grid(s)]) for s in scores)
-    names = ["MidiTok REMI", "notes, each track", "grid, a voice a track"]
-    return rows_of(f"{corpus}, all tracks", names, times, len(scores), count, [count, kept, kept_by_grid])
+    written = EVENTS.encode_many(scores)
+    kept_all = heard(EVENTS, written)
+    names = [
+        "MidiTok REMI",
+        "notes, each track",
+        "grid, a voice a track",
+        "events, encode",
+        "events, encode_many",
+    ]
+    left = [count, kept, kept_by_grid, kept_all, kept_all]
+    rows = rows_of(f"{corpus}, all tracks", names, times, len(scores), count, left)
+    of_remi = sum(len(sequence) for score in scores for sequence in remi(score))
+    for row, tokens in zip((rows[0], *rows[3:]), (of_remi, *[sum(map(len, written))] * 2)):
+        row["tokens_per_note"] = round(tokens / count, 3)
+    return rows
 
 
 def each(encode: Callable[[Score], object]) -> Callable[[list[Score]], object]:
     return lambda batch: [encode(score) for score in batch]
 
 
-def heard(codec: Notes | Grid, pieces: list[Tokens]) -> int:
+def heard(codec: Notes | Grid | Events, pieces: list[Tokens]) -> int:
     return sum(codec.decode(tokens).note_num() for tokens in pieces)
 
 

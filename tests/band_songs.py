@@ -55,7 +55,7 @@ def _parts(rng: np.random.Generator, tonic: int, chords: tuple[int, ...], bars: 
         parts["bass"] += [(at + s, walk, 36 + triad[0]) for s in range(0, 16, walk)]
         parts["piano"] += [(at + s, 4, 60 + p) for s in (0, 4, 8, 12) for p in triad]
         arpeggio = [*triad, triad[0] + 12]
-        parts["guitar"] += [(at + 2 * k, 2, 52 + arpeggio[picking[k % 4]]) for k in range(8)]
+        parts["guitar"] += [(at + 2 * k, 2, 48 + arpeggio[picking[k % 4]]) for k in range(8)]
         parts["strings"].append((at, 16, 72 + triad[int(rng.integers(3))]))
     return parts
 

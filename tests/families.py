@@ -119,6 +119,7 @@ CASES |= {
         "lstm_attention", options={"codec": "grid", "hints": ("beat", "quarter", "key")}, make=chorale
     ),
 }
+CASES["music_transformer/chorale"] = Case("music_transformer", "chorale_tiny", make=chorale)
 
 
 FITTED: dict[str, Any] = {}

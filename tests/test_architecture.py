@@ -142,8 +142,10 @@ READING = {
     ("lstm_attention", "book"): (33, 4500),
     ("lstm_attention", "answer"): (39, 5200),
     ("musegan", "gan"): (42, 6750),
-    ("musegan", "vae"): (43, 7000),
+    ("musegan", "vae"): (45, 7400),
     ("musegan", "conv"): (49, 8050),
+    ("music_transformer", "events"): (72, 12000),
+    ("music_transformer", "chorale_design"): (62, 10500),
 }
 
 

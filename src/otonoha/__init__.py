@@ -22,6 +22,7 @@ _DOORS = {
     "Grid": "otonoha.tokens.grid:Grid",
     "Book": "otonoha.tokens.book:Book",
     "Roll": "otonoha.tokens.roll:Roll",
+    "Events": "otonoha.tokens.events:Events",
     "LSTMAttention": "otonoha.models.lstm_attention.model:LSTMAttention",
     "MuseGAN": "otonoha.models.musegan.model:MuseGAN",
     "Accompany": "otonoha.sample.tasks:Accompany",

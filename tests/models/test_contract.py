@@ -140,6 +140,9 @@ def test_config_survives_json(model, name):
 
 OF_THEIR_OWN = {"musegan": {"width": "hidden", "dropout": "latent"}}
 """Where a family's whole number and its fraction have other names."""
+WITHIN = {"music_transformer": ("chorale", "ChoraleConfig")}
+"""Where the whole number stands in a part of the config: the part, and its class."""
+MISSPELT = {"music_transformer": ("dropuot", "dropout")}
 
 
 @pytest.mark.parametrize(
@@ -165,6 +168,12 @@ def test_a_wrong_config_is_one_clear_line(room, change, message):
     for name, own in OF_THEIR_OWN.get(room, {}).items():
         if name in change:
             change, message = {own: change[name]}, message.replace(name, own)
+    part, kind = WITHIN.get(room, ("", "Config"))
+    if part and {"width", "wdith"} & set(change):
+        change, message = (
+            {part: {**to_json(presets["tiny"])[part], **change}},
+            message.replace("Config", kind),
+        )
     with pytest.raises(ValueError, match=message) as error:
         from_json(config, {**to_json(presets["tiny"]), **change})
     assert "\n" not in str(error.value)
@@ -174,8 +183,9 @@ def test_names_are_checked(case):
     room = family(case.family)
     with pytest.raises(ValueError, match=r"unknown preset of .* 'tinny'; did you mean 'tiny'"):
         room("tinny")
-    with pytest.raises(ValueError, match=r"unknown option of .* 'widht'; did you mean 'width'"):
-        room("tiny", widht=3)
+    wrong, right = MISSPELT.get(case.family, ("widht", "width"))
+    with pytest.raises(ValueError, match=f"unknown option of .* '{wrong}'; did you mean '{right}'"):
+        room("tiny", **{wrong: 3})
     with pytest.raises(ValueError, match="unknown training setting 'step'; did you mean 'steps'"):
         case.model().fit(case.pieces(), step=3)
     with pytest.raises(ValueError, match="unknown model family 'lstm'"):

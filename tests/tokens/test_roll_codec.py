@@ -204,7 +204,8 @@ def test_other_metres_are_refused_or_cut_anew():
     waltz = choir((0, 4, 60), (4, 12, 62), (16, 12, 64), metre=(3, 4), upbeat="1")
     with pytest.raises(
         ValueError,
-        match=r"^this roll has bars of 4/4, the score is in 3/4; train with --metre 3/4 --steps-per-bar 12, or --regrid, which .* of 4/4",
+        match=r"^this roll has bars of 4/4, the score is in 3/4; "
+        r"train with --metre 3/4 --steps-per-bar 12, or --regrid, which .* of 4/4",
     ) as refused:
         ROLL.encode(waltz)
     assert "\n" not in str(refused.value)

@@ -15,6 +15,7 @@ from otonoha.cli.output import Output
 
 ABOUT = """Write with a model: from nothing, after a prompt, as an answer to one, or as its accompaniment.
 `otonoha sample MODEL --help` shows what can be turned on that model, with its defaults."""
+TASKS = ("compose", "continue", "answer", "accompany", "infill", "vary", "harmonise")
 SUFFIXES = {"mid": ".mid", "musicxml": ".musicxml", "mxl": ".mxl"}
 
 
@@ -26,7 +27,7 @@ class Options:
     """A model folder, or a model that comes with the package (otonoha models)."""
     prompt: str | None = None
     """A score (MIDI, MusicXML, ABC) to go on from, to answer, or to accompany."""
-    task: Literal["compose", "continue", "answer", "accompany"] | None = None
+    task: Literal["compose", "continue", "answer", "accompany", "infill", "vary", "harmonise"] | None = None
     """What to do; chosen from the prompt and what the model can do when unset."""
     n: int = 1
     """Takes to write."""
@@ -77,6 +78,8 @@ def run(argv: Sequence[str]) -> None:
     takes = _drain(values, flags, model, task, seed, place, output)
     again = command("sample", flags, values, seed=seed, job=None, json=False)
     output.say(f"{type(task).__name__} with {values.model}, seed {seed}")
+    if forgotten := max(take.traces.get("forgotten", 0) for take in takes):
+        output.say(f"longer than the network sees at once: {forgotten} symbols were forgotten on the way")
     written = [_write(take, place, values, again) for take in takes]
     for one in written:
         output.say(f"  {asked.shown_path(one['file'])}  {one['words']}")
@@ -106,9 +109,9 @@ def _place(values: Values) -> Place:
 
 def task_of(name: str | None, called: str, model: Any, prompt: Any) -> Any:
     """The task of this name, or the one that fits the prompt; `called` is the model as it was asked for."""
-    from otonoha.sample.tasks import Accompany, Answer, Compose, Continue
+    from otonoha.sample import tasks
 
-    kinds = {"compose": Compose, "continue": Continue, "answer": Answer, "accompany": Accompany}
+    kinds = {name: getattr(tasks, name.capitalize()) for name in TASKS}
     can = [one for one, kind in kinds.items() if kind in model.capabilities.tasks]
     fits = [one for one in can if (one == "compose") == (prompt is None)]
     name = name or (fits[0] if fits else "")
@@ -119,7 +122,7 @@ def task_of(name: str | None, called: str, model: Any, prompt: Any) -> Any:
     if not name or (name != "compose" and prompt is None):
         wanted = "a --prompt FILE" if prompt is None else "no --prompt"
         raise ValueError(f"{called} needs {wanted} to {name or ' or '.join(can)}")
-    return Compose() if name == "compose" else kinds[name](prompt)
+    return kinds[name]() if name == "compose" else kinds[name](prompt)
 
 
 def _drain(

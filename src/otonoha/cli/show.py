@@ -18,7 +18,7 @@ class Options:
     """Options of show."""
 
     codec: Positional[str]
-    """notes, grid or book."""
+    """notes, grid, roll, events or book."""
     file: Positional[str]
     """MIDI, MusicXML or ABC."""
     limit: int | None = None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 FAMILIES = {
     "lstm_attention": "LSTMAttention",
     "musegan": "MuseGAN",
+    "music_transformer": "MusicTransformer",
 }
 """Room under otonoha.models -> name of its model class."""
 

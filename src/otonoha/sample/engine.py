@@ -198,7 +198,7 @@ def written(
     rows = [gather(positions, vocab, row) for row in range(len(grammars))]
     if prompt is None:
         return rows
-    return [{n: np.concatenate([prompt[n], s]) for n, s in row.items()} for row in rows]
+    return [{n: np.concatenate([given, row[n]]) for n, given in prompt.items()} for row in rows]
 
 
 def gather(positions: Sequence[Position], vocab: Vocab, row: int) -> dict[str, np.ndarray]:

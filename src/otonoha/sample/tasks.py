@@ -38,6 +38,27 @@ class Accompany:
 
 
 @dataclass(frozen=True, eq=False)
+class Infill:
+    """Write some bars of some tracks of a piece anew; all other notes stay as they are."""
+
+    prompt: Score
+
+
+@dataclass(frozen=True, eq=False)
+class Vary:
+    """Change some of the notes of a piece, in their rhythm."""
+
+    prompt: Score
+
+
+@dataclass(frozen=True, eq=False)
+class Harmonise:
+    """Write the voices that are missing in a piece."""
+
+    prompt: Score
+
+
+@dataclass(frozen=True, eq=False)
 class Request:
     """Everything that decides a result: the same request gives the same music."""
 

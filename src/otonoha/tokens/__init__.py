@@ -16,6 +16,7 @@ CODECS = {
     "grid": "otonoha.tokens.grid:Grid",
     "roll": "otonoha.tokens.roll:Roll",
     "book": "otonoha.tokens.book:Book",
+    "events": "otonoha.tokens.events:Events",
 }
 
 

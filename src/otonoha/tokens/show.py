@@ -11,6 +11,7 @@ import numpy as np
 from otonoha.music.theory import pitch_name
 from otonoha.tokens.base import Codec, Stream, Tokens
 from otonoha.tokens.book import Book
+from otonoha.tokens.events import Events
 from otonoha.tokens.grid import Grid
 from otonoha.tokens.notes import Notes
 from otonoha.tokens.notes_grammar import END, FIRST_PITCH, LEFT_MOST, LEFT_NONE, LEFT_UNKNOWN, REST, TIE
@@ -68,6 +69,8 @@ def _words(codec: Codec, stream: Stream) -> Callable[[int], str]:
     """How a symbol of a stream is called."""
     if stream.role == "context":
         return {"key": key_name, "metre": metre_name, "left": _left}.get(stream.name, str)
+    if isinstance(codec, Events):
+        return codec.layout.word
     if isinstance(codec, Book):
         return (codec.pitches if stream.name == "pitch" else codec.durations).__getitem__
     if isinstance(codec, Grid):

@@ -1,0 +1,76 @@
+"""Train, measure and pack the Music Transformer that comes with the package: `ensemble`, any tracks (design `events`).
+
+    python benchmarks/ship_transformer.py            # one core: about two and a half hours; goes on where it stopped
+    python benchmarks/ship_transformer.py --pack     # measures and packs what there is
+
+Data: OpenScore Lieder and String Quartets (CC0) and the chorales of music21 in their own split. The validation pieces
+choose the weights, the test pieces are measured once, when it is packed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from otonoha.data.corpus import corpus
+from otonoha.models.music_transformer.model import MusicTransformer
+from otonoha.models.pretrained import SHIPPED, load
+
+NAME, RUN = "ensemble", Path("runs/ensemble")
+CORPORA = ("lieder", "quartets", "bach-chorales")
+SETTINGS: dict[str, Any] = {
+    "steps": 4000,
+    "batch": 6,
+    "length": 768,
+    "lr": 1e-3,
+    "warmup": 150,
+    "precision": "bf16",
+    "ema": 0.995,
+    "eval_every": 200,
+    "save_every": 100,
+}
+VALID = 24
+"""Validation pieces that the training looks at; the quartets are long."""
+
+
+def pieces(split: str) -> list[Any]:
+    """Of all corpora."""
+    return [piece for name in CORPORA for piece in getattr(corpus(name), split)]
+
+
+def train() -> None:
+    """Begin, or go on."""
+    resume = (RUN / "config.json").exists()
+    model = load(RUN) if resume else MusicTransformer("small")
+    held = pieces("valid")
+    model.fit(pieces("train"), held[:: len(held) // VALID], out=RUN, resume=resume, **SETTINGS)
+
+
+def pack() -> None:
+    """Measure, and write the model to the package."""
+    model = load(RUN)
+    model.card |= {
+        "name": NAME,
+        "summary": "Writes, continues, fills in and accompanies music for any instruments (Music Transformer).",
+        "data": "OpenScore Lieder and String Quartets (CC0), and bach-chorales (public-domain music, encodings "
+        "distributed with music21 by permission), train splits",
+        "licence": "Apache-2.0 for the weights; the data is CC0 or public-domain music",
+        "corpora": ",".join(CORPORA),
+        "command": "python benchmarks/ship_transformer.py",
+        "seed": model.config.train.seed,
+        "metrics": {
+            f"{name} {split} nats a note": model.evaluate(model.prepare(getattr(corpus(name), split)))["loss"]
+            for name in CORPORA
+            for split in ("valid", "test")
+        },
+    }
+    model.defaults = {"bars": 16, "temperature": 0.95, "min_p": 0.02}
+    folder = model.save(SHIPPED / NAME, half=True)
+    print(folder, f"{sum(p.stat().st_size for p in folder.iterdir()) / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    if "--pack" not in sys.argv:
+        train()
+    pack()

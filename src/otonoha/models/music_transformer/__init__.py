@@ -1,0 +1,1 @@
+"""MuseGAN: several tracks from four noises."""

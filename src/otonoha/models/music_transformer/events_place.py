@@ -1,0 +1,143 @@
+"""Where a piece is written anew by design `events`, and how what was written comes into the given score.
+
+Only the notes that were asked for come from the network: the score is the given one with these notes exchanged, so
+all others stay as they were, to the tick. A note belongs to the bar in which the codec's grid puts its onset.
+Axes: T symbols, N notes, B bars.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from symusic import Score, Track
+
+from otonoha.models.music_transformer import events_ask as ask
+from otonoha.models.music_transformer.config import Controls
+from otonoha.models.music_transformer.exchange import columns_of, exchanged
+from otonoha.music.time import last_tick
+from otonoha.music.tracks import Notes, notes
+from otonoha.tokens.base import Tokens
+from otonoha.tokens.events import Events, Header
+from otonoha.tokens.events_bars import ticks
+from otonoha.tokens.events_header import attributes_of
+from otonoha.tokens.events_instruments import DRUMS, INSTRUMENTS, instrument
+from otonoha.tokens.events_read import body_of, frame_of
+from otonoha.tokens.events_repeats import expand
+from otonoha.tokens.events_write import MAX_TRACKS
+
+CHANGES = ("time_signatures", "tempos", "key_signatures")
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A score (new tracks included), its tokens, and the cells in them that are written anew. `homes`: of every track
+    of the tokens its number in the score.
+    """
+
+    score: Score
+    tokens: Tokens
+    bars: list[int]
+    tracks: list[int]
+    homes: list[int]
+
+    def put(self, codec: Events, row: Tokens) -> Score:
+        """The score with the notes of `row` in these cells in the place of its own."""
+        result, found = self.score.copy(), codec.decode(row)
+        lines = bar_lines(codec, row)
+        for track in self.tracks:
+            mine, new = result.tracks[self.homes[track]], notes(found.tracks[track])
+            keep = ~self.holds(ticks(columns_of(mine).onset, result.tpq, codec.resolution), lines)
+            inside = self.holds(new.onset, lines)
+            onset, end = (ticks(t[inside], codec.resolution, result.tpq) for t in (new.onset, new.end))
+            come = Notes(onset, np.maximum(end - onset, 1), new.pitch[inside], new.velocity[inside])
+            result.tracks[self.homes[track]] = exchanged(mine, keep, come)
+        return result
+
+    def go_on(self, codec: Events, row: Tokens) -> Score:
+        """The score with the bars behind it, whose changes of metre, key and tempo come along."""
+        result, found = self.put(codec, row), codec.decode(row)
+        begin = int(bar_lines(codec, row)[self.bars[0]])
+        for name in CHANGES:
+            for event in getattr(found, name):
+                if event.time >= begin:
+                    moved = event.copy()
+                    moved.time = int(ticks(np.array(event.time), codec.resolution, result.tpq))
+                    getattr(result, name).append(moved)
+        return result
+
+    def holds(self, onset: np.ndarray, lines: np.ndarray) -> np.ndarray:
+        """(N,) bool: onsets in ticks of the codec that lie in one of the bars."""
+        return np.isin(np.searchsorted(lines, onset, side="right") - 1, self.bars)
+
+
+def bar_lines(codec: Events, tokens: Tokens) -> np.ndarray:
+    """(B,) where the bars begin, in ticks of the codec."""
+    event = expand(codec.event(tokens), codec.layout)[0]
+    return frame_of(event[body_of(event) :], codec.layout).start
+
+
+def _on_grid(codec: Events, score: Score, tick: int) -> int:
+    return int(ticks(np.array(tick), score.tpq, codec.resolution))
+
+
+def sounding(score: Score) -> list[int]:
+    """The tracks with notes. ValueError where there are none."""
+    found = [i for i, track in enumerate(score.tracks) if len(track.notes)]
+    if not found:
+        raise ValueError("the prompt has no notes")
+    return found
+
+
+def behind(codec: Events, prompt: Score, controls: Controls) -> Place:
+    """The bars behind a piece. Its own changes of metre, key and tempo end with its notes."""
+    score, homes = prompt.copy(), sounding(prompt)
+    end = _on_grid(codec, score, last_tick(score))
+    for name in CHANGES:
+        heard = [e for e in getattr(score, name) if not e.time or _on_grid(codec, score, e.time) < end]
+        setattr(score, name, heard)
+    tokens = read(codec, score)
+    old, new = len(bar_lines(codec, tokens)), controls.bars or ask.BARS
+    tokens = codec.with_header(tokens, ask.header_of(controls, old + new, codec.header(tokens)))
+    return Place(score, tokens, list(range(old, old + new)), list(range(len(homes))), homes)
+
+
+def region_of(codec: Events, prompt: Score, controls: Controls) -> Place:
+    """The cells that are named; all that are not restricted."""
+    score, homes = prompt.copy(), sounding(prompt)
+    tokens = read(codec, score)
+    bars = ask.bars_of(controls.only_bars, len(bar_lines(codec, tokens)))
+    named = ask.tracks_of(controls.only_tracks, score, homes)
+    return Place(score, tokens, bars, [homes.index(i) for i in named], homes)
+
+
+def beside(codec: Events, prompt: Score, controls: Controls) -> Place:
+    """New tracks along a piece."""
+    names = ask.instruments(controls)
+    if names is None:
+        raise ValueError("an accompaniment needs instruments: say which tracks join, such as piano,bass")
+    score, homes = prompt.copy(), sounding(prompt)
+    if len(homes) + len(names) > MAX_TRACKS:
+        raise ValueError(
+            f"{len(homes)} tracks and {len(names)} more are too many: at most {MAX_TRACKS} can be written"
+        )
+    tokens = codec.with_tracks(read(codec, score), names)
+    old, called = len(homes), {track.name for track in score.tracks}
+    for program in map(instrument, names):
+        name, number = INSTRUMENTS[program], 2
+        while name in called:
+            name, number = f"{INSTRUMENTS[program]} {number}", number + 1
+        called.add(name)
+        homes.append(len(score.tracks))
+        score.tracks.append(Track(name, 0 if program == DRUMS else program, program == DRUMS))
+    bars = list(range(len(bar_lines(codec, tokens))))
+    return Place(score, tokens, bars, list(range(old, len(homes))), homes)
+
+
+def read(codec: Events, score: Score, style: str | None = None) -> Tokens:
+    """A score behind the controls that fit it."""
+    header = Header.of(attributes_of(score), style=style)
+    bars = len(
+        bar_lines(codec, codec.encode(score))
+    )  # on the grid: a note may end a little behind the last bar line
+    return codec.encode(score, replace(header, bars=bars))

@@ -1,0 +1,62 @@
+"""Instruments of the `events` codec by name: the 128 programs of General MIDI, and drums as number 128."""
+
+from __future__ import annotations
+
+import re
+
+from otonoha.music.suggest import one_of
+
+DRUMS = 128
+INSTRUMENTS = (
+    *("piano", "bright piano", "electric grand", "honky-tonk piano", "electric piano", "fm piano"),
+    *(
+        "harpsichord",
+        "clavinet",
+        "celesta",
+        "glockenspiel",
+        "music box",
+        "vibraphone",
+        "marimba",
+        "xylophone",
+    ),
+    *("tubular bells", "dulcimer", "drawbar organ", "percussive organ", "rock organ", "church organ"),
+    *("reed organ", "accordion", "harmonica", "bandoneon", "guitar", "steel guitar", "jazz guitar"),
+    *("clean guitar", "muted guitar", "overdriven guitar", "distorted guitar", "guitar harmonics"),
+    *("acoustic bass", "bass", "picked bass", "fretless bass", "slap bass", "slap bass 2", "synth bass"),
+    *(
+        "synth bass 2",
+        "violin",
+        "viola",
+        "cello",
+        "contrabass",
+        "tremolo strings",
+        "pizzicato strings",
+        "harp",
+    ),
+    *("timpani", "strings", "slow strings", "synth strings", "synth strings 2", "choir", "voice"),
+    *("synth voice", "orchestra hit", "trumpet", "trombone", "tuba", "muted trumpet", "horn", "brass"),
+    *("synth brass", "synth brass 2", "soprano sax", "alto sax", "tenor sax", "baritone sax", "oboe"),
+    *("english horn", "bassoon", "clarinet", "piccolo", "flute", "recorder", "pan flute", "blown bottle"),
+    *("shakuhachi", "whistle", "ocarina", "square lead", "saw lead", "calliope lead", "chiff lead"),
+    *("charang lead", "voice lead", "fifths lead", "bass lead", "new age pad", "warm pad", "polysynth pad"),
+    *("choir pad", "bowed pad", "metal pad", "halo pad", "sweep pad", "rain", "soundtrack", "crystal"),
+    *("atmosphere", "brightness", "goblins", "echoes", "sci-fi", "sitar", "banjo", "shamisen", "koto"),
+    *("kalimba", "bagpipe", "fiddle", "shanai", "tinkle bell", "agogo", "steel drums", "woodblock"),
+    *("taiko", "melodic tom", "synth drum", "reverse cymbal", "fret noise", "breath noise", "seashore"),
+    *("bird", "telephone", "helicopter", "applause", "gunshot", "drums"),
+)
+"""Name by number."""
+
+_NUMBER = {name: i for i, name in enumerate(INSTRUMENTS)}
+
+
+def instrument(name: str | int) -> int:
+    """ "violin" or 40 -> 40; "drums" -> 128. ValueError for an instrument that nobody knows."""
+    if isinstance(name, int):
+        if not 0 <= name <= DRUMS:
+            raise ValueError(f"instruments are numbers 0 … 127, or {DRUMS} for drums; got {name}")
+        return name
+    word = re.sub(r"\s+", " ", name.strip().lower())
+    return (
+        int(word) if word.isdigit() and int(word) <= DRUMS else _NUMBER[one_of(word, _NUMBER, "instrument")]
+    )
