@@ -430,7 +430,7 @@ def logits_of(model, monkeypatch, **asked):
     seen: list = []
     real = events_write.decoder_for
 
-    def spied(network, engine):
+    def spied(network, engine="auto"):
         decoder = real(network, engine)
         prefill = decoder.prefill
 
