@@ -8,7 +8,8 @@ sixteenths, the same phrases) learn for the same CPU time (one core, validation 
 bars, as in `otonoha eval`, beside those of the test songs; every row's distance is to them. The songs that `band`
 writes lie in runs/bench-musegan-band.
 
-    in chord           share of the steps at which bass, guitar, piano and strings all sound pitches of one triad
+    in chord           share of the steps (every second one) at which all that bass, guitar, piano and strings sound
+                       belongs to one triad
     groove             share of the bars whose drums are those of the bar before
 """
 

@@ -86,7 +86,7 @@ def _check_line(name: str, track: Track, step: float) -> None:
     if len(overlap) and overlap.max() >= max(step / 2, 1):
         raise ValueError(
             f"track {name!r} has notes that sound together, a line has one at a time; "
-            "in Python Roll(skyline=True) keeps the highest; bands (otonoha fit … --preset band) keep all of them"
+            "in Python Roll(skyline=True) keeps the highest; bands (otonoha fit … --preset band) have chords"
         )
 
 

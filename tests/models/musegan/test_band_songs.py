@@ -107,3 +107,41 @@ def test_designs_for_lines_refuse_a_band(design):
         ValueError, match=f"design '{design}' writes lines of single notes; .* lines, binary or paper"
     ):
         MuseGAN("band", design=design)
+
+
+def test_notes_that_do_not_fit_are_told():
+    """Once, however often one looks."""
+    for divisi, told in ((4, False), (2, True)):
+        model = MuseGAN("band", hidden=16, noise=4, bars=2, divisi=divisi)
+        songs = [model.codec.encode(band_song(i, bars=2)) for i in range(2)]
+        model.observe(songs)
+        says = [model.evaluate(songs).get("says", "") for _ in range(2)]
+        assert ("of the notes are left out: tracks play more than 2 notes" in says[0]) == told
+        assert "left out" not in says[1]
+        assert ("--divisi 4 keeps more of them" in says[0]) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"), [("band", "piano", "piano"), ("lines", "soprano", "soprano")]
+)
+def test_there_must_be_something_left_to_write(name, given, message):
+    with pytest.raises(
+        ValueError, match=f"given '{message}' is the only track: there is nothing left to write"
+    ):
+        MuseGAN(name, tracks=(given,), given=given)
+
+
+def test_drums_cannot_be_given_as_pitches():
+    model = MuseGAN("band", hidden=16, noise=4, bars=2, given="drums")
+    with pytest.raises(ValueError, match="the given track is 'drums', the prompt has pitched notes"):
+        model.sample(prompt=band_song(1, tracks=("piano",)), seed=1)
+    other = MuseGAN("band", hidden=16, noise=4, bars=2, given="piano")
+    with pytest.raises(ValueError, match="the given track is 'piano', the prompt has drums"):
+        other.sample(prompt=band_song(1, tracks=("drums",)), seed=1)
+
+
+def test_more_lines_than_pitches():
+    assert MuseGAN("band", low=60, high=71, divisi=16, hidden=8, noise=2).prepare([]) == []
+    model = MuseGAN("band", low=60, high=71, divisi=16, hidden=8, noise=2, bars=1)
+    assert len(model.sample(seed=1, bars=1).music.tracks) == len(BAND)
+    model.fit([band_song(1, bars=2)], steps=1, batch=1, quiet=True)

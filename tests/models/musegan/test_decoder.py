@@ -92,7 +92,7 @@ def test_what_is_written_follows_from_the_chances_that_are_learnt(decoder, tempe
         whole[:, line] = written[:, u]
         kinds, pitches = (x[:, line] for x in told(decoder, whole, OTHERS))
         silent = torch.nn.functional.pad(sounding_of(written[:, u])[..., :-1], (1, 0)) == 0
-        kinds[..., HOLD_CLASS] = kinds[..., HOLD_CLASS].masked_fill(silent, -torch.inf)
+        kinds[..., HOLD_CLASS] = kinds[..., HOLD_CLASS].masked_fill(silent | STRUCK[line], -torch.inf)
         kind = pick(kinds.flatten(0, 1), dice[0][:, u].flatten(), temperature).view(B, T)
         assert torch.equal(kind, written[:, u].clamp(max=ONSET))
         begins = kind == ONSET
@@ -101,7 +101,7 @@ def test_what_is_written_follows_from_the_chances_that_are_learnt(decoder, tempe
         if temperature == 0:
             assert torch.equal(pitch, pitches[begins].argmax(-1))
     if temperature == 1:
-        assert len(written.unique()) > 10  # rests, holds and many pitches
+        assert len(written.unique()) > 8  # rests, holds and many pitches
 
 
 def test_a_hold_never_follows_silence():
@@ -114,6 +114,7 @@ def test_a_hold_never_follows_silence():
     assert silent[..., 1:].any()
     assert (written == HOLD_CLASS).any()
     assert not (silent & (written == HOLD_CLASS)).any()
+    assert not (written[:, STRUCK] == HOLD_CLASS).any()
 
 
 def test_nats_are_those_of_the_chances(decoder):
@@ -178,7 +179,7 @@ def test_who_is_not_heard_leaves_no_trace_of_being_silent(decoder):
     assert (a - b).abs().max() > 1e-4
 
 
-def around(n=40, seed=3):
+def around(n=150, seed=3):
     g = generator(seed)
     sounds, earlier = torch.randint(0, 16, (2, n, V), generator=g)
     earlier = torch.where(torch.rand(n, V, generator=g) < 0.3, sounds, earlier)
@@ -190,7 +191,7 @@ def around(n=40, seed=3):
 
 def test_tables_lean_towards_pitches(decoder):
     """By the definitions: for every line that is heard and sounds, the entry of the pair's table of intervals; if it
-    moves, that of parallels for the pitch that would move along."""
+    moves, that of parallels for the pitch that would move along. Drums have neither."""
     x = around()
     with torch.no_grad():
         found = decoder.ears.leaning(x)
@@ -200,7 +201,7 @@ def test_tables_lean_towards_pitches(decoder):
         for p in range(15):
             wanted = 0.0
             for w in range(V):
-                if not x.seen[i, w] or not x.sounds[i, w]:
+                if not x.seen[i, w] or not x.sounds[i, w] or STRUCK[w] or STRUCK[x.line[i]]:
                     continue
                 pair, now, before, own = (
                     (x.line[i] // COUNT, w // COUNT),
@@ -213,7 +214,7 @@ def test_tables_lean_towards_pitches(decoder):
                     wanted += parallels[(*pair, (own - before) % 12)].item()
                     seen += 1
             assert found[i, p].item() == pytest.approx(wanted, abs=1e-5)
-    assert seen > 10
+    assert seen > 5
 
 
 def test_harmony_raises_pitch_classes_of_all_lines_but_drums(decoder):

@@ -244,7 +244,9 @@ def test_knobs_are_turned_in_the_chosen_bars_alone(generator):
 
 def test_style_and_groove_are_constant_over_bars(generator):
     """What bar generators hear of them is the same in every bar, the noise as it was drawn; of the others it is not."""
-    parts = per_bar(codes(generator, bars=7, style_seed=4))[0].split(list(vars(WIDTHS).values()), -1)
+    parts = per_bar(codes(generator, bars=7, style_seed=4))[0].split(
+        [getattr(WIDTHS, knob) for knob in KNOBS], -1
+    )
     heard = dict(zip(KNOBS, parts, strict=True))  # (M, N, Z) each
     constant = {knob: torch.equal(x, x[:, :1].expand_as(x)) for knob, x in heard.items()}
     assert constant == {"chords": False, "style": True, "melody": False, "groove": True}
@@ -437,3 +439,15 @@ def test_a_seam_is_found_and_smooth_music_has_none():
     assert by_name["leap"]["lines"] == 12 * 7
     with pytest.raises(ValueError, match="no inner bar lines beside joins"):
         seams(torn, 1)
+
+
+def test_truncation_leaves_draws_alone():
+    """Numbers that are chances, not codes, stay uniform behind the distribution function."""
+    drawn = Widths(9, 9, 4, 4, coded=5)
+    free, cut = (noise_of(3, tracks=M, vectors=2, widths=drawn, truncation=limit) for limit in (None, 0.5))
+    assert torch.equal(free.melody, cut.melody)
+    assert torch.equal(free.groove, cut.groove)
+    for a, b in ((free.chords, cut.chords), (free.style, cut.style)):
+        assert torch.equal(a[..., 5:], b[..., 5:])
+        assert b[..., :5].abs().max() <= 0.5
+        assert not torch.equal(a[..., :5], b[..., :5])

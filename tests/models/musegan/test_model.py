@@ -524,6 +524,8 @@ def test_independence_reaches_the_notes():
         takes = [model.sample(seed=1, bars=3, independence=share, **turn).tokens for turn in ({}, own)]
         cells = [np.stack(list(t.streams.values())) for t in takes]
         assert ((cells[0] != cells[1]).any(-1).mean() > 0.3) == differ
+    with one_line("groove_seed has no effect with temperature 0: every note is the likeliest"):
+        model.sample(seed=1, bars=3, independence=1.0, temperature=0.0, groove_seed=5)
     with one_line("melody_seed has no effect with independence 0: no track follows its own noises"):
         model.sample(seed=1, bars=3, independence=0.0, melody_seed=5)
 
@@ -638,7 +640,7 @@ def test_a_config_that_contradicts_itself(spoil, message, tmp_path):
 def test_a_drum_prompt_is_told():
     score = Score(TPQ)
     score.tracks.append(track_of([0], [8 * TPQ], [36], is_drum=True))
-    with one_line("there is nothing but drums"):
+    with one_line("the given track is 'soprano', the prompt has drums"):
         fitted("musegan/given").sample(prompt=score, seed=1)
 
 

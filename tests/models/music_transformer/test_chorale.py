@@ -235,7 +235,7 @@ def test_the_memory_is_part_of_the_network():
     made.observe([Song.of(p) for p in LIBRARY])
     net = made.build()["chorale"]
     assert model.config.chorale.remembered == (4, 96)
-    fresh = ChoraleNetwork(model.config.chorale, 36, 81)
+    fresh = Chorale(model).build()["chorale"]
     fresh.load_state_dict(net.state_dict())
     assert all(np.array_equal(a, b) for a, b in zip(fresh.memory(), LIBRARY, strict=True))
 

@@ -9,7 +9,7 @@ of a line given any of the others: none, those before it, all (orderless autoreg
 Coconet, Huang et al. 2017). Two passes write a phrase:
 
     sketch     line after line, each hears those before it; drawn with common noises, of style and chords
-    outcome    every line anew, hearing the *sketch* of all others; drawn with its own noises and the common ones
+    outcome    of every line some notes anew, hearing the *sketch* of all others; drawn with its own noises
 
 So lines agree, and still a track's own noises change that track only.
 
@@ -62,10 +62,11 @@ class Around:
 class Ears(nn.Module):
     """What a line hears of others; `seen` (B, U, V), 0 or 1, says which of them."""
 
-    def __init__(self, tracks: int, count: int, pitches: int, steps: int) -> None:
+    def __init__(self, tracks: int, count: int, pitches: int, steps: int, pitched: Tensor) -> None:
         super().__init__()
         V = tracks * count
         self.pitches, self.steps = pitches, steps
+        self.register_buffer("pitched", pitched, persistent=False)
         self.register_buffer("track", torch.arange(tracks).repeat_interleave(count), persistent=False)
         self.notes = nn.Parameter(torch.randn(V, 1 + pitches, 2 * HEARD) / math.sqrt(V))
         self.onset = nn.Parameter(torch.randn(V, 2 * HEARD) / math.sqrt(V))
@@ -74,6 +75,7 @@ class Ears(nn.Module):
         self.parallels = nn.Parameter(torch.zeros(tracks, tracks, 12))
 
     track: Tensor
+    pitched: Tensor
 
     def forward(self, classes: Tensor, sounds: Tensor, seen: Tensor) -> Tensor:
         """(B, V, T) -> (B, U, T, 2E): what they do now, and at the next step of the bar.
@@ -92,10 +94,11 @@ class Ears(nn.Module):
         """(n, P) for and against pitches.
 
         Tables say for each pair of tracks how fitting every interval is, and, where the other moves, how fitting it is
-        to move in parallel from every interval.
+        to move in parallel from every interval. Drums have none.
         """
         P, M = self.pitches, len(self.intervals)
-        line, sounds, earlier, seen = around.line, around.sounds, around.earlier, around.seen
+        line, sounds, earlier = around.line, around.sounds, around.earlier
+        seen = around.seen * self.pitched * self.pitched[line][:, None]
         own = around.own[:, None]
         rows = self.intervals.unfold(-1, P, 1).flip(2)  # (M, M, P, P): what sounds, pitch
         table = F.pad(rows, (0, 0, 1, 0)).reshape(-1, P)
@@ -137,12 +140,12 @@ class Decoder(nn.Module):
         self.chroma = nn.Linear(12 * channels, 12)
         self.before = nn.Embedding(FIRST_PITCH + P + 1, 32)
         self.sounds = nn.Embedding(1 + P, 32)
-        self.ears = Ears(V // count, count, P, S)
+        pitched = torch.ones(V) if struck is None else (~struck).float()
+        self.ears = Ears(V // count, count, P, S, pitched)
         planned = self.hint + 12 * channels
         self.gru = nn.GRU(64 + planned + 2 * HEARD, H, batch_first=True)
         self.out = nn.Linear(H + planned + 2 * HEARD, H)
         self.kind, self.pitch = nn.Linear(H, 3), nn.Linear(H, P + channels)
-        pitched = torch.ones(V) if struck is None else (~struck).float()
         self.register_buffer("pitched", pitched, persistent=False)
         self.register_buffer("fold", chroma_fold(P, low).T.contiguous(), persistent=False)
 
@@ -230,14 +233,14 @@ class Decoder(nn.Module):
         (kind_new, kind_at), (pitch_new, pitch_at) = (parted(c.reshape(B * U, T), anew) for c in chances)
         state = plan.new_zeros(1, B * U, self.gru.hidden_size)
         before, sounds = (torch.zeros(B * U, dtype=torch.long, device=plan.device) for _ in range(2))
-        earlier = torch.zeros_like(around[..., 0])
+        earlier, struck = torch.zeros_like(around[..., 0]), self.pitched[line] == 0
         written = []
         for t in range(T):
             told = torch.cat([self.before(before), self.sounds(sounds), context[:, t]], -1)
             y, state = self.gru(told[:, None], state)
             z = F.relu(self.out(torch.cat([y[:, 0], context[:, t]], -1)))
             kinds = self.kind(z)
-            kinds[:, HOLD_CLASS] = kinds[:, HOLD_CLASS].masked_fill(sounds == 0, -torch.inf)
+            kinds[:, HOLD_CLASS] = kinds[:, HOLD_CLASS].masked_fill((sounds == 0) | struck, -torch.inf)
             drawn = pick(kinds, kind_at[:, t], temperature)
             now = torch.where(kind_new[:, t], drawn, there[:, t].clamp(max=ONSET))
             now = torch.where((now == HOLD_CLASS) & (sounds == 0), REST_CLASS, now)

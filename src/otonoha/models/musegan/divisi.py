@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from otonoha.models.musegan.onehot import classes_of
@@ -106,7 +107,9 @@ class Divisi:
             room = free.sum(1, keepdim=True)
             from_top = new.flip(1).cumsum(1).flip(1)
             kept = new & ((from_top <= room - room // 2) | (new.cumsum(1) <= room // 2))
-            found = (kept * rows).topk(L, dim=1).values  # from the top, then zeros
+            found = F.pad(
+                (kept * rows).topk(min(L, P), dim=1).values, (0, max(0, L - P))
+            )  # from the top, then zeros
             place = (free.cumsum(1) - 1).clamp(min=0)
             begun = torch.where(free, found.gather(1, place), 0)
             written.append(torch.where(begun > 0, begun + FIRST_PITCH - 1, torch.where(held, HOLD_CLASS, 0)))

@@ -15,7 +15,7 @@ from symusic import KeySignature, Score
 from otonoha.music.markers import with_marker
 from otonoha.music.theory import estimate_key
 from otonoha.music.tracks import notes
-from otonoha.tokens.roll import HOLD, ONSET, SILENT, Roll
+from otonoha.tokens.roll import DRUMS, HOLD, ONSET, SILENT, Roll
 
 
 def track_given(score: Score, codec: Roll, name: str) -> tuple[np.ndarray, Fraction]:
@@ -26,6 +26,9 @@ def track_given(score: Score, codec: Roll, name: str) -> tuple[np.ndarray, Fract
     if not full:
         raise ValueError(f"the prompt has no notes; give the track {name!r} of a piece")
     chosen = full if len(full) == 1 else [t for t in full if t.name.strip().lower() == name]
+    if len(chosen) == 1 and chosen[0].is_drum != (name == DRUMS):
+        what = "pitched notes" if name == DRUMS else "drums"
+        raise ValueError(f"the given track is {name!r}, the prompt has {what}")
     if len(chosen) == 1:
         alone = score.copy()
         track = chosen[0].copy()

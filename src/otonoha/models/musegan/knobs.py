@@ -59,7 +59,7 @@ def noise_of(
     widths: Widths,
     truncation: float | None = None,
 ) -> Noise:
-    """The noises of a take of a seed (B = 1), each number normal within ± truncation.
+    """The noises of a take of a seed (B = 1), each number normal within ± truncation, but for those that are draws.
 
     Truncation keeps the quantile of every number, so turning it moves the noise smoothly.
     """
@@ -67,7 +67,8 @@ def noise_of(
     def numbers(knob: str, track: int = 0, vector: int = 0) -> Tensor:
         key = np.random.SeedSequence(seed, spawn_key=(index, KNOBS.index(knob), track, vector))
         uniform = torch.from_numpy(np.random.default_rng(key).random(getattr(widths, knob)))
-        return _normal(uniform, truncation)
+        coded, drawn = uniform.split([widths.cut(knob), len(uniform) - widths.cut(knob)])
+        return torch.cat([_normal(coded, truncation), _normal(drawn, None)])
 
     M, K = range(tracks), range(vectors)
     return Noise(

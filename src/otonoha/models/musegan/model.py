@@ -73,6 +73,8 @@ class MuseGAN(Model):
         self.config = replace(c, **{name: getattr(codec, name) for name in SHARED})
         if c.given and c.given not in codec.tracks:
             raise ValueError(f"given must be one of the tracks {', '.join(codec.tracks)}, got {c.given!r}")
+        if c.given and len(codec.tracks) == 1:
+            raise ValueError(f"given {c.given!r} is the only track: there is nothing left to write")
         module, _, kind = DESIGNS[c.design].partition(":")
         self.design: Design = getattr(import_module(f"{__package__}.{module}"), kind)(self)
         tasks = (Accompany if c.given else Compose,)
@@ -151,6 +153,8 @@ class MuseGAN(Model):
                     f"{name} has no effect: design {self.config.design} draws no notes; try truncation"
                 )
         deaf = [k for k in PRIVATE if getattr(controls, f"{k}_seed") is not None]
+        if controls.independence == 1 and controls.temperature == 0 and deaf:
+            raise ValueError(f"{deaf[0]}_seed has no effect with temperature 0: every note is the likeliest")
         if controls.independence == 0 and deaf:
             raise ValueError(
                 f"{deaf[0]}_seed has no effect with independence 0: no track follows its own noises"

@@ -36,6 +36,12 @@ class Widths:
     style: int = 32
     melody: int = 32
     groove: int = 32
+    coded: int | None = None
+    """How many of the numbers of chords and style become codes, where all others are draws: chances, not codes."""
+
+    def cut(self, knob: str) -> int:
+        """How many numbers of a noise truncation is for: all, or those that become codes."""
+        return getattr(self, knob) if self.coded is None else 0 if knob in PRIVATE else self.coded
 
     @property
     def total(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -11,12 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otonoha.models.musegan.decoder import Decoder, sounding_of, uniform
+from otonoha.models.musegan.decoder import ONSET, Decoder, sounding_of, uniform
 from otonoha.models.musegan.design import Design
 from otonoha.models.musegan.divisi import Divisi
 from otonoha.models.musegan.lines import Encoder, Flows, Posterior
 from otonoha.models.musegan.shape import Noise, Widths
 from otonoha.models.musegan.windows import Phrases
+from otonoha.tokens.base import Tokens
+from otonoha.tokens.roll import ONSET as ONSET_STATE
 from otonoha.train.objective import Context, Objective, lr_factor
 
 HIDDEN_STEPS = 0.15
@@ -29,6 +32,8 @@ DRAWS = 4
 """Codes that the flows see of each phrase of a batch."""
 CHROMA = 0.2
 """Weight of the nats of which pitch classes sound at a step: what the harmony is to say."""
+MANY = 0.01
+"""A share of notes left out that is worth a word."""
 INDEPENDENCE = 0.5
 """How often a track follows its own noises, when nothing is said."""
 
@@ -37,6 +42,8 @@ class Lines(Design):
     """Networks: encoder and decoder ("generator"), and the flows ("temporal")."""
 
     draws = True
+    lost = 0.0
+    """Share of the notes that did not fit into the lines, until it is told."""
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -45,7 +52,7 @@ class Lines(Design):
         self.whole = replace(self.shape, tracks=self.divisi.lines)
         steps, Z = self.shape.steps, self.config.noise
         common, own = self.divisi.lines * steps, count * steps  # numbers that draw a bar
-        self.widths = Widths(Z + common, Z + common, own, own)
+        self.widths = Widths(Z + common, Z + common, own, own, coded=Z)
 
     def build(self) -> dict[str, nn.Module]:
         """Encoder, decoder, flows."""
@@ -100,6 +107,23 @@ class Lines(Design):
                 schedule=lambda step: lr_factor(step - settled, then),
             ),
         ]
+
+    def observe(self, sequences: Sequence[Tokens]) -> None:
+        """How many notes do not fit into the lines."""
+        rolls = [torch.from_numpy(self.codec.array(t).swapaxes(0, 1).copy())[None] for t in sequences]
+        kept = sum(int((self.divisi.classes(r) >= ONSET).sum()) for r in rolls)
+        self.lost = 1 - kept / max(1, sum(int((r == ONSET_STATE).sum()) for r in rolls))
+
+    def evaluate(self, sequences: Sequence[Tokens]) -> dict[str, Any]:
+        """As all designs; and once what was left out."""
+        figures = super().evaluate(sequences)
+        if self.lost > MANY and "says" not in figures:
+            figures["says"] = (
+                f"{self.lost:.0%} of the notes are left out: tracks play more than {self.divisi.count} notes "
+                f"at a time; --divisi {2 * self.divisi.count} keeps more of them"
+            )
+            self.lost = 0.0
+        return figures
 
     # -- learning --------------------------------------------------------------------------------------
 

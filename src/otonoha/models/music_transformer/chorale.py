@@ -72,7 +72,8 @@ class Chorale:
     def build(self) -> dict[str, nn.Module]:
         """A fresh network that holds the pieces it shall remember."""
         network = ChoraleNetwork(self.config, self.codec.low, self.codec.high)
-        network.remember(self._corpus)
+        if self._corpus:  # a network that is loaded brings its own
+            network.remember(self._corpus)
         return {self.name: network}
 
     def prepare(self, piece: Piece, tokens: Tokens) -> list[Song]:

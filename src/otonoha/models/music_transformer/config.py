@@ -110,7 +110,7 @@ CHORALE = Config(
     design="chorale",
     codec="grid",
     train=Settings(
-        steps=400,
+        steps=600,
         batch=8,
         length=192,
         lr=2e-3,
@@ -118,9 +118,10 @@ CHORALE = Config(
         weight_decay=0.3,
         warmup=100,
         schedule="constant",
-        ema=0.99,
-        eval_every=40,
-        save_every=200,
+        precision="bf16",
+        ema=0.999,
+        eval_every=30,
+        save_every=120,
     ),
 )
 PRESETS = {
