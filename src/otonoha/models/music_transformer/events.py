@@ -22,12 +22,13 @@ from otonoha.models.music_transformer.config import Config
 from otonoha.models.music_transformer.events_place import read
 from otonoha.models.music_transformer.excerpts import EventBatch, Excerpts, collated, in_turn
 from otonoha.models.music_transformer.network import sized
+from otonoha.music.form import sections
 from otonoha.music.piece import Piece
 from otonoha.nn.llama import Llama
 from otonoha.sample.job import Job
 from otonoha.sample.tasks import Accompany, Compose, Continue, Infill, Request, Vary
 from otonoha.tokens.base import Tokens
-from otonoha.tokens.events import Events
+from otonoha.tokens.events import Events, Section
 from otonoha.tokens.events_vocab import PAD
 from otonoha.train.objective import Context, Objective
 from otonoha.train.settings import Settings
@@ -35,6 +36,8 @@ from otonoha.train.settings import Settings
 if TYPE_CHECKING:
     from otonoha.models.base import Event, Model
 
+LONGEST = 128
+"""Bars of a piece whose form is told: longer ones have more sections than there are letters."""
 AT_ONCE = 8
 """Excerpts that an evaluation looks at together."""
 
@@ -104,9 +107,17 @@ class EventsDesign:
         """Nothing: what pieces are like is in their headers."""
 
     def encoded(self, piece: Piece) -> list[Tokens]:
-        """A piece behind the controls that fit it."""
-        style = piece.labels.get("style")
-        return [read(self.codec, piece.score(), style if style in self.codec.styles else None)]
+        """A piece behind the controls that fit it, its form among them (music/form.py)."""
+        score, style = piece.score(), piece.labels.get("style")
+        tokens = read(self.codec, score, style if style in self.codec.styles else None)
+        header = self.codec.header(tokens)
+        if header.bars is None or header.bars > LONGEST:
+            return [tokens]
+        form = tuple(Section(*part) for part in sections(score, strict=True))
+        try:
+            return [self.codec.encode(score, replace(header, form=form))]
+        except ValueError:  # notes that end behind the last bar line make a bar more on the grid
+            return [tokens]
 
     def batches(self, sequences: Sequence[Tokens], settings: Settings) -> Excerpts:
         """Excerpts of all kinds."""

@@ -20,7 +20,7 @@ from otonoha.models.music_transformer.events_windows import excerpt, header_size
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.events import Events
 from otonoha.tokens.events_read import tracks_of
-from otonoha.tokens.events_vocab import PAD
+from otonoha.tokens.events_vocab import ENSEMBLE, FORM, PAD, START
 
 KEYS = range(-6, 6)
 """The twelve keys around the written one."""
@@ -169,10 +169,12 @@ class Excerpts:
         return first, max(first + 1, min(fits, len(starts)))
 
     def _hushed(self, tokens: Tokens, rng: np.random.Generator) -> Tokens:
-        """Some controls left out, or blank. The bars that remain are counted to the end of the whole piece."""
+        """Some controls left out, or blank, the form as a whole. The bars that remain are counted to the end of the
+        whole piece."""
         silent = [family for family in CONTROLS.values() if rng.random() < self.control_dropout]
         event, layout = self.codec.event(tokens), self.codec.layout
         gone = np.isin(layout.kind[event], [layout.names.index(family) for family in silent])
+        gone[_form(event)] = rng.random() < self.control_dropout
         gone[header_size(self.codec, tokens) :] = False
         if rng.random() < BLANK:
             return self.codec.tokens(np.where(gone, PAD, event))
@@ -204,6 +206,14 @@ def guessable(codec: Events) -> np.ndarray:
         ids = codec.layout.ids(family)
         found[ids.start : ids.stop] = True
     return found
+
+
+def _form(event: np.ndarray) -> slice:
+    """Where the header tells the form."""
+    begin = np.flatnonzero(event == FORM)
+    if not len(begin):
+        return slice(0, 0)
+    return slice(int(begin[0]), int(np.flatnonzero((event == ENSEMBLE) | (event == START))[0]))
 
 
 def in_turn(sequences: Sequence[Tokens], codec: Events, length: int) -> list[tuple[Tokens, np.ndarray]]:
