@@ -15,7 +15,7 @@ from otonoha.cli.output import Output
 
 ABOUT = """Write with a model: from nothing, after a prompt, as an answer to one, or as its accompaniment.
 `otonoha sample MODEL --help` shows what can be turned on that model, with its defaults."""
-TASKS = ("compose", "continue", "answer", "accompany", "infill", "vary", "harmonise")
+TASKS = ("compose", "continue", "answer", "accompany", "infill", "vary", "harmonise", "join")
 SUFFIXES = {"mid": ".mid", "musicxml": ".musicxml", "mxl": ".mxl"}
 
 
@@ -27,7 +27,11 @@ class Options:
     """A model folder, or a model that comes with the package (otonoha models)."""
     prompt: str | None = None
     """A score (MIDI, MusicXML, ABC) to go on from, to answer, or to accompany."""
-    task: Literal["compose", "continue", "answer", "accompany", "infill", "vary", "harmonise"] | None = None
+    to: str | None = None
+    """A second score, to which the prompt is led (join)."""
+    task: (
+        Literal["compose", "continue", "answer", "accompany", "infill", "vary", "harmonise", "join"] | None
+    ) = None
     """What to do; chosen from the prompt and what the model can do when unset."""
     n: int = 1
     """Takes to write."""
@@ -74,7 +78,8 @@ def run(argv: Sequence[str]) -> None:
     from otonoha.models.pretrained import load
 
     model = load(values.model)
-    task = task_of(values.task, values.model, model, prompt)
+    second = None if values.to is None else asked.score_from(values.to)
+    task = task_of(values.task, values.model, model, prompt, second)
     takes = _drain(values, flags, model, task, seed, place, output)
     again = command("sample", flags, values, seed=seed, job=None, json=False)
     output.say(f"{type(task).__name__} with {values.model}, seed {seed}")
@@ -107,7 +112,7 @@ def _place(values: Values) -> Place:
     return Place(out.parent, ending, out)
 
 
-def task_of(name: str | None, called: str, model: Any, prompt: Any) -> Any:
+def task_of(name: str | None, called: str, model: Any, prompt: Any, second: Any = None) -> Any:
     """The task of this name, or the one that fits the prompt; `called` is the model as it was asked for."""
     from otonoha.sample import tasks
 
@@ -122,6 +127,14 @@ def task_of(name: str | None, called: str, model: Any, prompt: Any) -> Any:
     if not name or (name != "compose" and prompt is None):
         wanted = "a --prompt FILE" if prompt is None else "no --prompt"
         raise ValueError(f"{called} needs {wanted} to {name or ' or '.join(can)}")
+    if (name == "join") != (second is not None):
+        raise ValueError(
+            "join needs a second score, --to FILE"
+            if name == "join"
+            else "--to has no effect without --task join"
+        )
+    if name == "join":
+        return kinds[name](prompt, second)
     return kinds[name]() if name == "compose" else kinds[name](prompt)
 
 

@@ -233,6 +233,7 @@ class Model:
             "model": request.model,
             "task": type(request.task).__name__,
             "prompt": _digest(getattr(request.task, "prompt", None)),
+            **({"to": _digest(request.task.to)} if hasattr(request.task, "to") else {}),
             "controls": dataclasses.asdict(request.controls),
             "seed": request.seed,
             "n": n,

@@ -52,6 +52,14 @@ class Vary:
 
 
 @dataclass(frozen=True, eq=False)
+class Join:
+    """Write the bars that lead from one piece to another; both stay as they are."""
+
+    prompt: Score
+    to: Score
+
+
+@dataclass(frozen=True, eq=False)
 class Harmonise:
     """Write the voices that are missing in a piece."""
 

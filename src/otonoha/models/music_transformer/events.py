@@ -26,7 +26,7 @@ from otonoha.music.form import sections
 from otonoha.music.piece import Piece
 from otonoha.nn.llama import Llama
 from otonoha.sample.job import Job
-from otonoha.sample.tasks import Accompany, Compose, Continue, Infill, Request, Vary
+from otonoha.sample.tasks import Accompany, Compose, Continue, Infill, Join, Request, Vary
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.events import Events, Section
 from otonoha.tokens.events_vocab import PAD
@@ -47,7 +47,7 @@ class EventsDesign:
 
     name: ClassVar[str] = "decoder"
     """Of its network."""
-    tasks: ClassVar[tuple[type, ...]] = (Compose, Continue, Infill, Accompany, Vary)
+    tasks: ClassVar[tuple[type, ...]] = (Compose, Continue, Infill, Accompany, Vary, Join)
 
     def __init__(self, model: Model) -> None:
         self.model = model

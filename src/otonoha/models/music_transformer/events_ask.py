@@ -47,6 +47,7 @@ USELESS = {
     "infill": (*NEW_MUSIC, "strength", "instruments"),
     "accompany": (*NEW_MUSIC, "strength", *FOR_REGIONS),
     "vary": (*NEW_MUSIC, "instruments"),
+    "join": (*NEW_MUSIC[1:], "strength", "instruments", *FOR_REGIONS),
 }
 """Task -> controls that do nothing there."""
 
@@ -65,7 +66,11 @@ def heeded(request: Request, defaults: Mapping[str, Any]) -> Controls:
         controls = replace(controls, **{name: None})
     if controls.scale_only and controls.key is None:
         raise ValueError("scale_only needs a key; say which, such as G major")
-    if controls.key is not None and not controls.scale_only and task in ("infill", "accompany", "vary"):
+    if (
+        controls.key is not None
+        and not controls.scale_only
+        and task in ("infill", "accompany", "vary", "join")
+    ):
         raise ValueError(f"key has no effect on the task {task} without scale_only; leave it out")
     return controls
 

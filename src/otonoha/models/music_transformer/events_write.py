@@ -17,11 +17,12 @@ from otonoha.models.music_transformer.config import Controls
 from otonoha.models.music_transformer.events_place import Place, behind, beside, region_of
 from otonoha.models.music_transformer.events_vary import varied
 from otonoha.models.music_transformer.events_windows import Window, excerpt, header_size, windows
+from otonoha.models.music_transformer.joined import between
 from otonoha.models.music_transformer.network import Guided, LlamaStep
 from otonoha.nn.engines import decoder_for
 from otonoha.sample.engine import Step, written
 from otonoha.sample.job import Job
-from otonoha.sample.tasks import Compose, Continue, Done, Infill, Progress, Request, Take, Vary
+from otonoha.sample.tasks import Compose, Continue, Done, Infill, Join, Progress, Request, Take, Vary
 from otonoha.tokens.base import Grammar, Tokens
 from otonoha.tokens.events import Events
 from otonoha.tokens.events_asked import EventConstraints
@@ -91,6 +92,8 @@ def generate(design: EventsDesign, request: Request, n: int, job: Job) -> Iterat
                 "infilling needs only_bars or only_tracks: which bars of which tracks are written anew"
             )
         yield from _fill(writer, region_of(design.codec, task.prompt, controls), n)
+    elif isinstance(task, Join):
+        yield from _fill(writer, between(design.codec, task.prompt, task.to, controls), n)
     else:
         yield from _fill(writer, beside(design.codec, task.prompt, controls), n)
 
