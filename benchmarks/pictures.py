@@ -29,6 +29,18 @@ def main() -> None:
     oto.plot.save(oto.plot.roll(answer, title="question and answer"), PICTURES / "answer.png")
     oto.plot.save(oto.plot.spectrogram(oto.render(take)), PICTURES / "spectrogram.png")
     choir()
+    harmonised()
+
+
+def harmonised() -> None:
+    """A soprano that the chorale model does not know, in four voices."""
+    tune = oto.corpus("bach-chorales").test[0].score()
+    tune.tracks = [t for t in tune.tracks if t.name.lower() == "soprano"]
+    take = oto.load("chorale").sample(prompt=tune, seed=1)
+    oto.plot.save(
+        oto.plot.grid(take, title="otonoha sample chorale --task harmonise --seed 1"),
+        PICTURES / "harmonised.png",
+    )
 
 
 def choir() -> None:
