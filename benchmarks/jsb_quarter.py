@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import _jsb_model
 from _jsb_memory import Said
 from _table import write_table
 from otonoha.data.cache import load_shelf, save_shelf
@@ -48,20 +49,7 @@ CODEC = Grid(low=43, high=96, holds=False)
 TONIC = 0
 """The key is known: C, or its relative minor."""
 WAYS = 3
-SETTINGS = Settings(
-    steps=600,
-    batch=8,
-    length=64,
-    lr=2e-3,
-    schedule="constant",
-    warmup=100,
-    weight_decay=0.3,
-    ema=0.999,
-    precision="bf16",
-    eval_every=50,
-    patience=3,
-    save_every=100,
-)
+SETTINGS = replace(_jsb_model.SETTINGS, length=64, eval_every=50, save_every=100)
 SEEDS = (0, 1, 2)
 
 

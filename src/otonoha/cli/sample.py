@@ -7,15 +7,15 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from otonoha.cli import asked
 from otonoha.cli.flags import Flag, Positional, Values, command, flags_of, parse
 from otonoha.cli.output import Output
 
-ABOUT = """Write with a model: from nothing, after a prompt, as an answer to one, or as its accompaniment.
+ABOUT = """Write with a model: from nothing, after a prompt, as an answer to one, as its accompaniment, in its gaps.
 `otonoha sample MODEL --help` shows what can be turned on that model, with its defaults."""
-TASKS = ("compose", "continue", "answer", "accompany", "infill", "vary", "harmonise", "join")
+Task = Literal["compose", "continue", "answer", "accompany", "infill", "vary", "harmonise", "join"]
 SUFFIXES = {"mid": ".mid", "musicxml": ".musicxml", "mxl": ".mxl"}
 
 
@@ -26,12 +26,10 @@ class Options:
     model: Positional[str]
     """A model folder, or a model that comes with the package (otonoha models)."""
     prompt: str | None = None
-    """A score (MIDI, MusicXML, ABC) to go on from, to answer, or to accompany."""
+    """A score (MIDI, MusicXML, ABC) to go on from, to answer, to accompany, to fill, to vary or to harmonise."""
     to: str | None = None
     """A second score, to which the prompt is led (join)."""
-    task: (
-        Literal["compose", "continue", "answer", "accompany", "infill", "vary", "harmonise", "join"] | None
-    ) = None
+    task: Task | None = None
     """What to do; chosen from the prompt and what the model can do when unset."""
     n: int = 1
     """Takes to write."""
@@ -116,7 +114,7 @@ def task_of(name: str | None, called: str, model: Any, prompt: Any, second: Any 
     """The task of this name, or the one that fits the prompt; `called` is the model as it was asked for."""
     from otonoha.sample import tasks
 
-    kinds = {name: getattr(tasks, name.capitalize()) for name in TASKS}
+    kinds = {name: getattr(tasks, name.capitalize()) for name in get_args(Task)}
     can = [one for one, kind in kinds.items() if kind in model.capabilities.tasks]
     fits = [one for one in can if (one == "compose") == (prompt is None)]
     name = name or (fits[0] if fits else "")
@@ -127,14 +125,12 @@ def task_of(name: str | None, called: str, model: Any, prompt: Any, second: Any 
     if not name or (name != "compose" and prompt is None):
         wanted = "a --prompt FILE" if prompt is None else "no --prompt"
         raise ValueError(f"{called} needs {wanted} to {name or ' or '.join(can)}")
-    if (name == "join") != (second is not None):
-        raise ValueError(
-            "join needs a second score, --to FILE"
-            if name == "join"
-            else "--to has no effect without --task join"
-        )
     if name == "join":
+        if second is None:
+            raise ValueError("join needs a second score, --to FILE")
         return kinds[name](prompt, second)
+    if second is not None:
+        raise ValueError("--to has no effect without --task join")
     return kinds[name]() if name == "compose" else kinds[name](prompt)
 
 

@@ -39,12 +39,16 @@ class Decoder(Protocol):
         lengths: Tensor | None = None,
     ) -> None:
         """Take in tokens (B, T), of which `lengths` (B,) count, in one pass. Replaces what the cache held."""
+        if tokens.shape[1] > cache.slots:
+            raise ValueError(f"{tokens.shape[1]} tokens do not fit into a cache of {cache.slots}")
+        self.network.hidden(tokens, contexts, keep=cache)
+        cache.filled(tokens.shape[1], lengths)
 
     def step(self, cache: StaticCache, tokens: Tensor, contexts: Contexts | None = None) -> Tensor:
         """Take in one token (B,) per row; logits (B, V) of the next."""
 
 
-class TorchDecoder:
+class TorchDecoder(Decoder):
     """Steps in torch, on any device; in float it is the exact one.
 
     `compiled` goes through torch.compile, on a GPU with CUDA graphs: faster there, after a minute of warming up.
@@ -69,16 +73,6 @@ class TorchDecoder:
             for tensor in (cache.keys, cache.values, cache.length):
                 torch._dynamo.mark_static_address(tensor)
         return cache
-
-    def prefill(
-        self,
-        cache: StaticCache,
-        tokens: Tensor,
-        contexts: Contexts | None = None,
-        lengths: Tensor | None = None,
-    ) -> None:
-        """Take in tokens (B, T), of which `lengths` (B,) count, in one pass. Replaces what the cache held."""
-        prefill(self.network, cache, tokens, contexts, lengths)
 
     def step(self, cache: StaticCache, tokens: Tensor, contexts: Contexts | None = None) -> Tensor:
         """Take in one token (B,) per row; logits (B, V) of the next."""
@@ -141,16 +135,6 @@ def empty_cache(network: Llama, rows: int, slots: int) -> StaticCache:
     """Room for `rows` pieces of up to `slots` positions."""
     shape, like = network.shape, network.model.norm.weight.detach()
     return StaticCache.empty(shape.layers, rows, shape.kv_heads, slots, shape.head_width, like)
-
-
-def prefill(
-    network: Llama, cache: StaticCache, tokens: Tensor, contexts: Contexts | None, lengths: Tensor | None
-) -> None:
-    """Fill a cache with tokens (B, T) by one pass of the network; see Decoder.prefill."""
-    if tokens.shape[1] > cache.slots:
-        raise ValueError(f"{tokens.shape[1]} tokens do not fit into a cache of {cache.slots}")
-    network.hidden(tokens, contexts, keep=cache)
-    cache.filled(tokens.shape[1], lengths)
 
 
 def blocks(network: Llama) -> list[Block]:

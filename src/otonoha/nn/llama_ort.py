@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from otonoha.nn import rope
-from otonoha.nn.decoder import blocks, empty_cache, head, matrices, prefill, trouble_with
+from otonoha.nn.decoder import Decoder, blocks, empty_cache, head, matrices, trouble_with
 from otonoha.nn.llama import EPS, Llama
 from otonoha.nn.llama_onnx import IR, OPSET, Graph
 from otonoha.nn.static_cache import StaticCache
@@ -37,7 +37,7 @@ class OnnxCache(StaticCache):
     bound: dict[str, Tensor] = field(default_factory=dict)
 
 
-class OnnxDecoder:
+class OnnxDecoder(Decoder):
     """See nn.decoder.Decoder."""
 
     def __init__(self, network: Llama, *, slots: int | None = None) -> None:
@@ -69,16 +69,6 @@ class OnnxDecoder:
                 binding.bind_ortvalue_input(f"{name}.{i}", _shared(layer))
                 binding.bind_ortvalue_output(f"new_{name}.{i}", _shared(layer))
         return OnnxCache(plain.keys, plain.values, plain.length, binding=binding, bound=bound)
-
-    def prefill(
-        self,
-        cache: StaticCache,
-        tokens: Tensor,
-        contexts: Mapping[str, Tensor] | None = None,
-        lengths: Tensor | None = None,
-    ) -> None:
-        """Take in tokens (B, T), of which `lengths` (B,) count, in one pass. Replaces what the cache held."""
-        prefill(self.network, cache, tokens, contexts, lengths)
 
     @torch.no_grad()
     def step(

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from otonoha.nn import rope
 from otonoha.nn.compiled import NotCompiledError, library
-from otonoha.nn.decoder import blocks, empty_cache, head, matrices, prefill, trouble_with
+from otonoha.nn.decoder import Decoder, blocks, empty_cache, head, matrices, trouble_with
 from otonoha.nn.llama import EPS, Llama
 from otonoha.nn.static_cache import StaticCache
 
@@ -56,7 +56,7 @@ class NativeCache(StaticCache):
     scratch: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
-class NativeDecoder:
+class NativeDecoder(Decoder):
     """See nn.decoder.Decoder."""
 
     def __init__(self, network: Llama, *, slots: int | None = None) -> None:
@@ -85,16 +85,6 @@ class NativeDecoder:
         floats = self.library.llama_scratch(ctypes.byref(self.model), rows)
         keys, values = plain.keys.bfloat16(), plain.values.bfloat16()
         return NativeCache(keys, values, plain.length, scratch=torch.empty(floats))
-
-    def prefill(
-        self,
-        cache: StaticCache,
-        tokens: Tensor,
-        contexts: Mapping[str, Tensor] | None = None,
-        lengths: Tensor | None = None,
-    ) -> None:
-        """Take in tokens (B, T), of which `lengths` (B,) count, in one pass. Replaces what the cache held."""
-        prefill(self.network, cache, tokens, contexts, lengths)
 
     @torch.no_grad()
     def step(

@@ -11,6 +11,7 @@ import dataclasses
 import inspect
 import math
 import numbers
+import re
 import textwrap
 from dataclasses import dataclass
 from functools import cache
@@ -69,6 +70,25 @@ def _docs_within(cls: type) -> dict[str, str]:
         if named and text and isinstance(after.value.value, str):  # type: ignore[attr-defined]
             docs[before.target.id] = " ".join(after.value.value.split())  # type: ignore[attr-defined]
     return docs
+
+
+def bars_of(text: str | None, count: int) -> list[int]:
+    """The control only_bars, "3-4" or "1,5", counted from 1 -> numbers of bars from 0; all when unset."""
+    if text is None:
+        return list(range(count))
+    chosen: set[int] = set()
+    for word in (w.strip() for w in text.split(",")):
+        span = re.fullmatch(r"(\d+)(?:\s*[-–]\s*(\d+))?", word)
+        if span is None:
+            raise ValueError(f"cannot read only_bars {text!r}; write it like '3-4' or '1,5'")
+        first, last = int(span[1]), int(span[2] or span[1])
+        for number in (first, last):
+            if not 1 <= number <= count:
+                raise ValueError(f"only_bars must be within 1 … {count} (the bars there are), got {number}")
+        if last < first:
+            raise ValueError(f"only_bars {word!r} runs backwards; write it like '{last}-{first}'")
+        chosen |= set(range(first - 1, last))
+    return sorted(chosen)
 
 
 _WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}

@@ -118,6 +118,12 @@ class Layout:
         """The numbers of a family."""
         return self.families[one_of(family, self.families, "family of tokens")]
 
+    def among(self, *families: str) -> np.ndarray:
+        """(V,) bool: which symbols belong to one of the families."""
+        return np.isin(
+            self.kind, [self.names.index(one_of(f, self.names, "family of tokens")) for f in families]
+        )
+
     def id(self, family: str, value: int = 0) -> int:
         """The number of one value: id("Pitch", 60). ValueError outside of the family."""
         number = value + self.base[one_of(family, self.base, "family of tokens")]

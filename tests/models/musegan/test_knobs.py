@@ -11,11 +11,12 @@ import torch
 
 from otonoha.models.musegan.config import Controls
 from otonoha.models.musegan.effects import Band, effects, features
-from otonoha.models.musegan.knobs import bars_of, check, codes_of, mixed, noise_of, slerp, tracks_of
+from otonoha.models.musegan.knobs import check, codes_of, mixed, noise_of, slerp, tracks_of
 from otonoha.models.musegan.model import MuseGAN
 from otonoha.models.musegan.onehot import Generator
 from otonoha.models.musegan.seam import crossings, seams
 from otonoha.models.musegan.shape import KNOBS, Noise, Shape, Widths, per_bar
+from otonoha.sample.controls import bars_of
 
 torch.set_num_threads(1)
 TRACKS = ("soprano", "alto", "tenor", "bass")
@@ -298,8 +299,9 @@ def test_truncation_narrows_the_codes(generator):
 
 def test_tracks_and_bars_are_read():
     assert tracks_of("Soprano, bass", TRACKS).tolist() == tracks_of("1,4", TRACKS).tolist() == [1, 0, 0, 1]
-    assert bars_of("3-4", 5).tolist() == [0, 0, 1, 1, 0]
-    assert bars_of("1, 5", 5).tolist() == bars_of("5,1-1", 5).tolist() == [1, 0, 0, 0, 1]
+    assert bars_of("3-4", 5) == [2, 3]
+    assert bars_of(None, 2) == [0, 1]
+    assert bars_of("1, 5", 5) == bars_of("5,1-1", 5) == [0, 4]
 
 
 def checked(*, bars=6, widths=WIDTHS, given="", seed=None, **turned):

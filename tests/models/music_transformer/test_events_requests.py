@@ -497,7 +497,7 @@ WRONG = [
     (Infill(Score(480)), {"only_bars": "1"}, "the prompt has no notes"),
     (Infill(SCORE), {}, "only_bars or only_tracks"),
     (Infill(SCORE), {"only_bars": "5"}, "within 1 … 4"),
-    (Infill(SCORE), {"only_bars": "3-2"}, "within 1 … 4"),
+    (Infill(SCORE), {"only_bars": "3-2"}, "only_bars .3-2. runs backwards"),
     (Infill(SCORE), {"only_bars": "x"}, "cannot read only_bars"),
     (Infill(SCORE), {"only_tracks": "viola"}, "there is no track 'viola'"),
     (Infill(SCORE), {"only_tracks": ","}, "only_tracks needs one track"),

@@ -34,6 +34,7 @@ from torch import Tensor
 from otonoha.models.musegan.config import Controls
 from otonoha.models.musegan.shape import KNOBS, PRIVATE, TEMPORAL, Noise, Widths
 from otonoha.music.suggest import one_of
+from otonoha.sample.controls import bars_of
 
 WALK = 0.5
 """How far a phrase of fixed length goes from the noise of the one before to a fresh one."""
@@ -127,31 +128,16 @@ def tracks_of(text: str, names: Sequence[str]) -> Tensor:
     chosen = torch.zeros(len(names), dtype=torch.bool)
     for word in (w.strip() for w in text.split(",")):
         if re.fullmatch(r"\d+", word):
-            chosen[_within(int(word), len(names), "only_tracks", "tracks")] = True
+            number = int(word)
+            if not 1 <= number <= len(names):
+                raise ValueError(
+                    f"only_tracks must be within 1 … {len(names)} (the tracks there are), got {number}"
+                )
+            chosen[number - 1] = True
         else:
             lower = [n.lower() for n in names]
             chosen[lower.index(one_of(word.lower(), lower, "track of only_tracks"))] = True
     return chosen
-
-
-def bars_of(text: str, bars: int) -> Tensor:
-    """(N,) bool of "3-4" or "1,5", counted from 1."""
-    chosen = torch.zeros(bars, dtype=torch.bool)
-    for word in (w.strip() for w in text.split(",")):
-        span = re.fullmatch(r"(\d+)(?:\s*[-–]\s*(\d+))?", word)
-        if span is None:
-            raise ValueError(f"cannot read only_bars {text!r}; write it like '3-4' or '1,5'")
-        first, last = (_within(int(n), bars, "only_bars", "bars") for n in (span[1], span[2] or span[1]))
-        if last < first:
-            raise ValueError(f"only_bars {word!r} runs backwards; write it like '{span[2]}-{span[1]}'")
-        chosen[first : last + 1] = True
-    return chosen
-
-
-def _within(number: int, most: int, option: str, what: str) -> int:
-    if not 1 <= number <= most:
-        raise ValueError(f"{option} must be within 1 … {most} (the {what} there are), got {number}")
-    return number - 1
 
 
 def turned(controls: Controls) -> list[str]:
@@ -283,7 +269,8 @@ def codes_of(
         there, share = heard(controls.medley_seed, 0), torch.linspace(0, 1, bars, dtype=torch.float64)
         for knob in KNOBS:
             rows = mixed(rows, there, knob, share)
-    in_bars = torch.ones(bars) if controls.only_bars is None else bars_of(controls.only_bars, bars).float()
+    in_bars = torch.zeros(bars)
+    in_bars[bars_of(controls.only_bars, bars)] = 1
     in_tracks = None if controls.only_tracks is None else tracks_of(controls.only_tracks, tracks)
     for knob in turned(controls):
         mix = getattr(controls, f"{knob}_mix")

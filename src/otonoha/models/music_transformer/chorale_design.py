@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from symusic import Score, Track
-from torch import nn
 
 from otonoha.models.music_transformer.chorale import Chorale
 from otonoha.models.music_transformer.chorale_batches import Song
-from otonoha.models.music_transformer.chorale_network import ChoraleNetwork
 from otonoha.models.music_transformer.chorale_write import FREE, ChoraleStep, Filling, fill
 from otonoha.models.music_transformer.config import Controls
-from otonoha.models.music_transformer.events_ask import bars_of, choice
+from otonoha.models.music_transformer.events_ask import choice
 from otonoha.models.music_transformer.exchange import EMPTY, columns_of, exchanged
 from otonoha.models.music_transformer.frames import REST
 from otonoha.music.piece import Piece
 from otonoha.music.time import bar_table
 from otonoha.music.tracks import Notes, notes
 from otonoha.music.voices import is_monophonic, voices
+from otonoha.sample.controls import bars_of
 from otonoha.sample.job import Job
 from otonoha.sample.tasks import Compose, Continue, Done, Harmonise, Infill, Progress, Request, Take
 
@@ -54,12 +53,6 @@ class ChoraleDesign(Chorale):
 
     def learn(self, pieces: Sequence[Piece]) -> None:
         """Nothing: voices have no styles."""
-
-    def build(self) -> dict[str, nn.Module]:
-        """A fresh network; one that is loaded from a file has room for the pieces that it remembers there."""
-        if self._corpus:
-            return super().build()
-        return {self.name: ChoraleNetwork(self.config, self.codec.low, self.codec.high)}
 
     def encoded(self, piece: Piece) -> list[Song]:
         """A piece with its tables."""

@@ -172,20 +172,14 @@ class EventsDesign:
         return {name: value / notes for name, value in total.items()} | {"units": float(notes)}
 
     def _kinds(self) -> dict[str, Tensor]:
-        """(V,) 0 or 1: the symbols that a part of the loss is of; all others are the rest of it."""
+        """(V,) bool: the symbols that a part of the loss is of; all others are the rest of it."""
         families = {
             "pitch": ("Pitch", "Drum"),
             "duration": ("Dur", "Long"),
             "place": ("Pos", "Bar", "Program"),
         }
-        found = {}
-        for name, members in families.items():
-            kind = torch.zeros(self.codec.layout.size, device=self._device)
-            for family in members:
-                ids = self.codec.layout.ids(family)
-                kind[ids.start : ids.stop] = 1
-            found[name] = kind
-        return found
+        layout = self.codec.layout
+        return {n: torch.from_numpy(layout.among(*f)).to(self._device) for n, f in families.items()}
 
     @property
     def _device(self) -> torch.device:

@@ -165,22 +165,6 @@ def choice(controls: Controls) -> Choice:
     )
 
 
-def bars_of(text: str | None, count: int) -> list[int]:
-    """ "5-8" or "1,3", counted from 1 -> numbers from 0; all without a text."""
-    if text is None:
-        return list(range(count))
-    chosen: set[int] = set()
-    for word in text.split(","):
-        span = re.fullmatch(r"\s*(\d+)(?:\s*[-–]\s*(\d+))?\s*", word)
-        if span is None:
-            raise ValueError(f"cannot read only_bars {text!r}; write it like '3-4' or '1,5'")
-        first, last = int(span[1]), int(span[2] or span[1])
-        if not 1 <= first <= last <= count:
-            raise ValueError(f"only_bars {word.strip()!r} must lie within 1 … {count}, the bars of the piece")
-        chosen |= set(range(first - 1, last))
-    return sorted(chosen)
-
-
 def tracks_of(text: str | None, score: Score, sounding: Sequence[int]) -> list[int]:
     """ "alto,2" -> numbers of tracks from 0, by name, instrument or number from 1; all that sound without a text."""
     if text is None:

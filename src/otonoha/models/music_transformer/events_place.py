@@ -17,6 +17,7 @@ from otonoha.models.music_transformer.config import Controls
 from otonoha.models.music_transformer.exchange import columns_of, exchanged
 from otonoha.music.time import last_tick
 from otonoha.music.tracks import Notes, notes
+from otonoha.sample.controls import bars_of
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.events import Events, Header
 from otonoha.tokens.events_bars import ticks
@@ -106,7 +107,7 @@ def region_of(codec: Events, prompt: Score, controls: Controls) -> Place:
     """The cells that are named; all that are not restricted."""
     score, homes = prompt.copy(), sounding(prompt)
     tokens = read(codec, score)
-    bars = ask.bars_of(controls.only_bars, len(bar_lines(codec, tokens)))
+    bars = bars_of(controls.only_bars, len(bar_lines(codec, tokens)))
     named = ask.tracks_of(controls.only_tracks, score, homes)
     return Place(score, tokens, bars, [homes.index(i) for i in named], homes)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from symusic import Score
 
 from otonoha.models.music_transformer import events_ask as ask
@@ -17,6 +18,7 @@ from otonoha.models.music_transformer.config import Controls
 from otonoha.models.music_transformer.events_place import Place, behind, beside, region_of
 from otonoha.models.music_transformer.events_vary import varied
 from otonoha.models.music_transformer.events_windows import Window, excerpt, header_size, windows
+from otonoha.models.music_transformer.excerpts import CONTROLS, form_span
 from otonoha.models.music_transformer.joined import between
 from otonoha.models.music_transformer.network import Guided, LlamaStep
 from otonoha.nn.engines import decoder_for
@@ -39,8 +41,6 @@ LONG_CELL = 256
 """Symbols behind which a cell ends as soon as it can: more than it sensibly holds."""
 USUAL_CELL = 16
 """Symbols of a cell, to tell how far a request is."""
-IN_HEADER = ("Style", "Key", "Metre", "Pace", "Density", "Register", "Polyphony", "Num")
-"""Families of symbols that guidance leans towards, in the header."""
 
 
 @dataclass(frozen=True)
@@ -274,17 +274,17 @@ def _step(writer: Writer, prompt: Tokens | None) -> Step:
     step = LlamaStep(decoder, "event", begin=PAD, header=min(header, writer.room // 2))
     if scale is None or scale == 1:
         return step
-    hidden = np.zeros(writer.codec.layout.size, bool)
-    for family in IN_HEADER:
-        hidden[writer.codec.layout.ids(family)] = True
+    assert prompt is not None  # a request without one cannot be guided
+    event = writer.codec.event(prompt)
+    said = writer.codec.layout.among(*CONTROLS.values())[event]
+    said[form_span(event)] = True
+    said[header:] = False
+    silent = torch.from_numpy(said)
 
     def blank(streams: Any) -> Any:
         """The header as a network saw it in training where nothing was said."""
         if "event" not in streams:
             return streams
-        event = streams["event"].clone()
-        first = event[:, :header]
-        event[:, :header] = first.masked_fill(first.new_tensor(hidden)[first] == 1, PAD)
-        return {**streams, "event": event}
+        return {**streams, "event": streams["event"].masked_fill(silent.to(step.device), PAD)}
 
     return Guided(step, scale, blank)

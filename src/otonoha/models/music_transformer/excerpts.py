@@ -172,9 +172,9 @@ class Excerpts:
         """Some controls left out, or blank, the form as a whole. The bars that remain are counted to the end of the
         whole piece."""
         silent = [family for family in CONTROLS.values() if rng.random() < self.control_dropout]
-        event, layout = self.codec.event(tokens), self.codec.layout
-        gone = np.isin(layout.kind[event], [layout.names.index(family) for family in silent])
-        gone[_form(event)] = rng.random() < self.control_dropout
+        event = self.codec.event(tokens)
+        gone = self.codec.layout.among(*silent)[event]
+        gone[form_span(event)] = rng.random() < self.control_dropout
         gone[header_size(self.codec, tokens) :] = False
         if rng.random() < BLANK:
             return self.codec.tokens(np.where(gone, PAD, event))
@@ -192,23 +192,14 @@ class Excerpts:
     def hidden(self, batch: EventBatch, rng: np.random.Generator) -> EventBatch:
         """Notes masked: of each excerpt a share between none and all."""
         event = batch.streams["event"]
-        kinds = torch.from_numpy(guessable(self.codec))[event]
+        kinds = torch.from_numpy(self.codec.layout.among(*HIDDEN))[event]
         share = torch.from_numpy(rng.random((len(event), 1)))
         counts = kinds & (torch.from_numpy(rng.random(event.shape)) < share) & batch.counts
         given = event.masked_fill(counts, PAD)
         return EventBatch(batch.streams, counts, batch.lengths, given)
 
 
-def guessable(codec: Events) -> np.ndarray:
-    """(V,) bool: the symbols of notes."""
-    found: np.ndarray = np.zeros(codec.layout.size, bool)
-    for family in HIDDEN:
-        ids = codec.layout.ids(family)
-        found[ids.start : ids.stop] = True
-    return found
-
-
-def _form(event: np.ndarray) -> slice:
+def form_span(event: np.ndarray) -> slice:
     """Where the header tells the form."""
     begin = np.flatnonzero(event == FORM)
     if not len(begin):
