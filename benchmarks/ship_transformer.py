@@ -20,7 +20,7 @@ from otonoha.models.pretrained import SHIPPED, load
 NAME, RUN = "ensemble", Path("runs/ensemble")
 CORPORA = ("lieder", "quartets", "bach-chorales")
 SETTINGS: dict[str, Any] = {
-    "steps": 4000,
+    "steps": 2600,
     "batch": 6,
     "length": 768,
     "lr": 1e-3,

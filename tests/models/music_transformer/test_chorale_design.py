@@ -9,6 +9,7 @@ from symusic import Note, Score, TimeSignature, Track
 
 from families import QUICK
 from helpers import chorale, pieces, played
+from otonoha.models.music_transformer import chorale_design, chorale_write
 from otonoha.models.music_transformer.model import MusicTransformer
 from otonoha.music.time import bar_table
 from otonoha.sample.tasks import Continue, Harmonise, Infill
@@ -121,6 +122,26 @@ def test_composing(model):
     assert heard(take.music).all()
     assert len(bar_table(take.music)) == 3
     assert take.music.tempos[0].qpm == pytest.approx(72)
+
+
+@pytest.mark.parametrize("task", [None, Harmonise(only(chorale(1), "soprano"))])
+def test_an_interrupted_job_goes_on_to_the_same(model, task, tmp_path, monkeypatch):
+    asked = {"bars": 2} if task is None else {}
+    whole = model.sample(task, seed=4, n=3, **asked)
+    stream = model.stream(task, seed=4, n=3, job=tmp_path / "job", **asked)
+    assert [next(stream).done, next(stream).done] == [1, 2]
+    stream.close()
+    asked_for = []
+    monkeypatch.setattr(
+        chorale_design, "fill", lambda *a, **k: asked_for.append(k["seed"]) or chorale_write.fill(*a, **k)
+    )
+    again = model.sample(task, seed=4, n=3, job=tmp_path / "job", **asked)
+    assert asked_for == [4 * 1009 + 2]
+    assert [played(t.music) for t in again] == [played(t.music) for t in whole]
+    assert [played(t.music) for t in model.sample(task, seed=4, n=3, job=tmp_path / "job", **asked)] == [
+        played(t.music) for t in whole
+    ]
+    assert len(asked_for) == 1
 
 
 def chord() -> Score:

@@ -75,7 +75,10 @@ class ChoraleDesign(Chorale):
         how = Filling(choice=choice(controls), particles=PARTICLES if ahead else 1, rests=False, **limits)
         takes = []
         for index in range(n):
-            pitch = fill(step, given.pitch, seed=request.seed * 1009 + index, how=how)
+            pitch = kept(job, index, given.pitch)
+            if pitch is None:
+                pitch = fill(step, given.pitch, seed=request.seed * 1009 + index, how=how)
+            keep(job, pitch)
             takes.append(self.take(pitch, given, request, index))
             yield Progress(index + 1, n)
         yield Done(takes)
@@ -208,6 +211,20 @@ class Given:
             tracks.append(exchanged(own, np.ones(len(own.notes), bool), come))
         result.tracks = tracks
         return result
+
+
+def kept(job: Job, index: int, given: np.ndarray) -> np.ndarray | None:
+    """(T, 4) pitches of a take that the job was left with; takes are written one after the other, as a whole."""
+    if job.replay is None or len(job.replay) < (index + 1) * len(given):
+        return None
+    return job.replay[index * len(given) : (index + 1) * len(given), 0]
+
+
+def keep(job: Job, pitch: np.ndarray) -> None:
+    """A take is complete."""
+    for frame in pitch:
+        job.keep(frame[None])
+    job.flush()
 
 
 def _frames(ticks: np.ndarray, score: Score, spq: int) -> np.ndarray:
