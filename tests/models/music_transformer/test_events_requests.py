@@ -12,6 +12,7 @@ from symusic import Note, Score, Tempo, TextMeta, TimeSignature, Track
 from families import QUICK
 from helpers import chorale, pieces, tune
 from otonoha.models.music_transformer import events_place, events_windows, events_write
+from otonoha.models.music_transformer.excerpts import form_span
 from otonoha.models.music_transformer.model import MusicTransformer
 from otonoha.music.theory import Key
 from otonoha.music.time import bar_table, key_map, metre_map, tempo_map
@@ -459,6 +460,18 @@ def test_guidance_compares_with_a_blank_header_and_nothing_else(model, monkeypat
     families = {layout.names[layout.kind[t]] for t in twice[0][twice[0] != twice[1]].tolist()}
     assert families == {"Density", "Key", "Num"}
     assert not twice[1][twice[0] != twice[1]].any()
+
+
+def test_guidance_blanks_the_form_as_a_whole_as_training_does(model, monkeypatch):
+    asked = {"instruments": "piano", "bars": 4, "form": "AABA"}
+    _, twice = logits_of(model, monkeypatch, **asked, guidance=2.0)
+    told, blank = twice[0].numpy()[1:], twice[1].numpy()[1:]  # behind what stands before the first symbol
+    span = form_span(told)
+    assert span.stop - span.start > 4
+    assert not blank[span].any()
+    changed = np.flatnonzero(told != blank)
+    outside = changed[(changed < span.start) | (changed >= span.stop)]
+    assert {model.codec.layout.names[model.codec.layout.kind[told[i]]] for i in outside} == {"Num"}
 
 
 def test_no_guidance_at_all_is_what_a_blank_header_says(model):
