@@ -75,6 +75,35 @@ def test_many_at_once_are_what_each_is_alone(scores, contexts):
     assert events.encode_many(scores) == [events.encode(score) for score in scores]
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_a_batch_of_all_kinds_is_written_as_the_slow_twin_writes(data):
+    scores = [data.draw(bands(tpq=data.draw(st.sampled_from([24, 96, 100])))) for _ in range(3)]
+    headers = [
+        Header(countdown=data.draw(st.booleans()), instruments=data.draw(st.booleans())) for _ in scores
+    ]
+    for score, header, tokens in zip(scores, headers, EVENTS.encode_many(scores, headers)):
+        assert tokens == EVENTS.encode(score, header)
+        if not header.countdown:
+            event = EVENTS.event(tokens)
+            assert event[body_of(event) :].tolist() == twin(score, LAYOUT)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 40)), min_size=1, max_size=12))
+def test_unisons_are_cut_and_the_longest_stays(notes):
+    """In whatever order a file has them: the last bar is that of the last note that is kept."""
+    score = piece((40, [(12 * onset, length, 60) for onset, length in notes]), metre=(1, 4))
+    event = EVENTS.encode(score, Header(countdown=False)).streams["event"]
+    assert event[body_of(event) :].tolist() == twin(score, LAYOUT)
+
+
+def test_a_note_may_last_for_hours():
+    score = piece((40, [(0, 4 * 15 * 3 + 7, 60), (0, 4 * 16, 59), (800, 4 * 100, 62)]))
+    event = EVENTS.encode(score, Header(countdown=False)).streams["event"]
+    assert event[body_of(event) :].tolist() == twin(score, LAYOUT)
+
+
 @settings(max_examples=60, deadline=None)
 @given(bands())
 def test_round_trip_on_the_grid(score):

@@ -14,7 +14,7 @@ and Pasquier 2020 (MMM, arXiv 2008.06048).
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,6 @@ from otonoha.tokens.events_header import (
     Header,
     Section,
     attributes_of,
-    header_tokens,
     read_header,
 )
 from otonoha.tokens.events_infill import InfillGrammar
@@ -49,14 +48,15 @@ from otonoha.tokens.events_regions import (
     together,
     with_tracks,
 )
-from otonoha.tokens.events_repeats import compress, counted, expand, form_heads, form_repeats, with_countdown
+from otonoha.tokens.events_repeats import compress, expand, form_repeats, with_countdown
 from otonoha.tokens.events_shift import pitched, transposed, with_header
 from otonoha.tokens.events_vocab import END, SEP, Layout, layout_of
-from otonoha.tokens.events_write import Heads, Written, write
+from otonoha.tokens.events_write import Written, write
 
 __all__ = ["Attributes", "EventConstraints", "Events", "Header", "Section"]
 
-_BATCH = 4  # scores at once; more do not fit into a core's cache
+_BATCH = 2**15
+"""Notes that are written at once; more gain nothing."""
 _MOST_SYMBOLS_A_BAR = 256
 
 
@@ -107,27 +107,19 @@ class Events(FixedCodec):
         headers = headers or [Header()] * len(scores)
         return [
             tokens
-            for i in range(0, len(scores), _BATCH)
-            for tokens in self._encode(scores[i : i + _BATCH], headers[i : i + _BATCH], repeats)
+            for batch in _batches(scores)
+            for tokens in self._encode(scores[batch], headers[batch], repeats)
         ]
 
     def _encode(self, scores: Sequence[Score], headers: Sequence[Header], repeats: bool) -> list[Tokens]:
-        heads = [_heads(h, self.layout) for h in headers]
-        written = write(scores, self.layout, heads, velocities=self.velocities, tempos=self.tempos)
+        written = write(scores, headers, self.layout, velocities=self.velocities, tempos=self.tempos)
         return [self._piece(w, h, repeats) for w, h in zip(written, headers)]
 
     def _piece(self, written: Written, header: Header, repeats: bool) -> Tokens:
-        event = written.event
-        if header.countdown:
-            event[written.bars] = counted(len(written.bars), self.layout)
-        head = header_tokens(self.layout, header, written.programs)
-        event = np.concatenate([np.array(head, np.int32), event])
         planned = form_repeats(header.form or (), written.upbeat)
         if repeats or planned:
-            event = compress(event, self.layout, planned, least=2 if repeats else None)
-            return self.tokens(event)
-        clock = np.concatenate([np.zeros(len(head)), written.clock / self.resolution])
-        return self._tokens(event, clock)
+            return self.tokens(compress(written.event, self.layout, planned, least=2 if repeats else None))
+        return self._tokens(written.event, written.clock)
 
     def tokens(self, event: np.ndarray) -> Tokens:
         """Tokens of symbols: with their clock, and with the context streams if this codec has them."""
@@ -296,15 +288,11 @@ class Events(FixedCodec):
         return range(min(0, low - int(pitches.min())), max(0, high - int(pitches.max())) + 1)
 
 
-def _heads(header: Header, layout: Layout) -> Heads:
-    """What the bars tell of the form: checked against their number when it is known."""
-
-    def heads(bars: int, upbeat: int) -> dict[int, list[int]]:
-        if header.form is None:
-            return {}
-        asked = sum(s.bars for s in header.form)
-        if asked != bars - upbeat:
-            raise ValueError(f"the sections have {asked} bars, the music has {bars - upbeat}")
-        return form_heads(header.form, layout, upbeat)
-
-    return heads
+def _batches(scores: Sequence[Score]) -> Iterator[slice]:
+    """Runs of scores that together have enough notes to be written quickly."""
+    begin = notes = 0
+    for i, score in enumerate(scores, 1):
+        notes += score.note_num()
+        if notes >= _BATCH or i == len(scores):
+            yield slice(begin, i)
+            begin, notes = i, 0

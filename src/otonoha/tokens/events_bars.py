@@ -8,33 +8,35 @@ quarter notes are written in pieces. All is told up to the end of the last note.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from symusic import Score
 
 from otonoha.music.markers import pickup
-from otonoha.music.time import key_map
+from otonoha.music.theory import Key
+from otonoha.music.time import signatures
 from otonoha.tokens.events_vocab import CUT, NUMBERS, OVER, PICKUP, QUARTERS, Layout, nearest_tempo
 from otonoha.tokens.place import METRES
 
 _PIECE = 8
 """Quarter notes of the pieces in which longer bars than the longest are written."""
+Metre = tuple[int, int]
 _INDEX = {metre: i for i, metre in enumerate(METRES)}
 
 
 @dataclass(frozen=True, eq=False)
 class Bars:
-    """S stretches of equal bars of a piece: `tick` at which each begins, `length` of its bars, their `count`, and
-    `offset`, the place in the bar at which it begins (not 0 in a pick-up alone). `heads`: bar -> the tokens that
-    follow `Bar`.
+    """S stretches of equal bars of a piece: `tick` at which each begins (below 0 in front of a pick-up, as if its
+    bar were whole), `length` of its bars, their `count`. `heads`: bar -> (symbol, tick) of what follows `Bar`.
     """
 
-    tick: list[int]
-    length: list[int]
-    count: list[int]
-    offset: list[int]
-    heads: dict[int, list[int]]
+    tick: list[int] = field(default_factory=list)
+    length: list[int] = field(default_factory=list)
+    count: list[int] = field(default_factory=list)
+    heads: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -44,13 +46,33 @@ class Bars:
     @property
     def upbeat(self) -> int:
         """1 where the first bar is a pick-up, else 0."""
-        return int(self.offset[0] > 0)
+        return int(self.tick[0] < 0)
 
     def place(self, tick: int) -> tuple[int, int]:
         """Bar, and place in it."""
-        s = max(i for i, begin in enumerate(self.tick) if begin <= tick or i == 0)
+        s = bisect_right(self.tick, tick) - 1
         bar, position = divmod(tick - self.tick[s], self.length[s])
-        return sum(self.count[:s]) + bar, position + self.offset[s]
+        return sum(self.count[:s]) + bar, position
+
+    def add(self, tick: int, length: int, count: int) -> None:
+        """Bars that follow: a stretch of their own, unless they are like those before."""
+        if self.tick and self.length[-1] == length and self.tick[-1] + self.count[-1] * length == tick:
+            self.count[-1] += count
+        elif count:
+            self.tick.append(tick)
+            self.length.append(length)
+            self.count.append(count)
+
+    def start(self, bar: int) -> int:
+        """The tick at which a bar begins."""
+        s = 0
+        while bar >= self.count[s]:
+            bar, s = bar - self.count[s], s + 1
+        return max(self.tick[s] + bar * self.length[s], 0)
+
+    def tell(self, tick: int, symbols: Sequence[int]) -> None:
+        """Symbols at the head of the bar that follows, and begins at `tick`."""
+        self.heads.setdefault(self.total, []).extend([(symbol, tick) for symbol in symbols])
 
 
 def bar_length(numerator: int, denominator: int, resolution: int) -> int:
@@ -81,63 +103,67 @@ def ticks(values: np.ndarray, tpq: int, resolution: int) -> np.ndarray:
     return (2 * resolution * values.astype(np.int64) + tpq) // (2 * tpq)
 
 
+def nearest_tick(tick: int, tpq: int, resolution: int) -> int:
+    """The same of one tick."""
+    return (2 * resolution * tick + tpq) // (2 * tpq)
+
+
 def bars_of(score: Score, layout: Layout, end: int, *, tempos: bool) -> Bars:
     """The bars up to tick `end` of the codec, at least one."""
     metres = _metres(score, layout.resolution, end)
-    first = bar_length(*metres[0][1], layout.resolution)
-    marked = len(score.markers) and any(m.text.startswith("pickup:") for m in score.markers)
-    upbeat = round(pickup(score) * layout.resolution) % first if marked else 0
-    if upbeat and first > QUARTERS * layout.resolution:  # too long for its place to be told: a cut bar
-        metres = [metres[0], (upbeat, metres[0][1]), *(m for m in metres[1:] if m[0] > upbeat)]
-        upbeat = 0
-    bars = _stretches(metres, layout, end, upbeat, first)
-    if len(score.key_signatures):
-        _add(bars, _keys(score, layout, end))
+    upbeat = 0
+    if any(m.text.startswith("pickup:") for m in score.markers):
+        first = bar_length(*metres[0][1], layout.resolution)
+        upbeat = round(pickup(score) * layout.resolution) % first
+        if upbeat and first > QUARTERS * layout.resolution:  # too long for its place to be told: a cut bar
+            metres = [metres[0], (upbeat, metres[0][1]), *(m for m in metres[1:] if m[0] > upbeat)]
+            upbeat = 0
+    bars = _stretches(metres, layout, end, upbeat)
+    changes = _keys(score, layout, end) if len(score.key_signatures) else []
     if tempos and len(score.tempos):
-        _add(bars, _tempi(score, layout, end))
+        changes += _tempi(score, layout, end)
+    _place(bars, changes, layout)
     return bars
 
 
-def _metres(score: Score, resolution: int, end: int) -> list[tuple[int, tuple[int, int]]]:
+def _metres(score: Score, resolution: int, end: int) -> list[tuple[int, Metre]]:
     """(tick, metre), the first at 0, each before `end`; impossible metres are left out."""
-    found: dict[int, tuple[int, int]] = {}
+    found, tpq = {0: (4, 4)}, score.tpq
     for m in score.time_signatures:
-        if m.time >= 0 and 0 < m.numerator <= 128 and 0 < m.denominator <= 128:
-            tick = (2 * resolution * m.time + score.tpq) // (2 * score.tpq)
-            found[tick] = (m.numerator, m.denominator)
-    found.setdefault(0, (4, 4))
+        time, metre = m.time, (m.numerator, m.denominator)
+        if time >= 0 and 0 < metre[0] <= 128 and 0 < metre[1] <= 128:
+            found[nearest_tick(time, tpq, resolution)] = metre
     told = [(t, found[t]) for t in sorted(found) if t < end or not t]
-    if all(metre == (1, 4) for _, metre in told):  # beats that a program counted: MIDI files are full of them
-        return [(0, (4, 4))]
+    if found[0] == (1, 4) and all(metre == (1, 4) for _, metre in told):
+        return [(0, (4, 4))]  # beats that a program counted: MIDI files are full of them
     return told
 
 
-def _stretches(
-    metres: list[tuple[int, tuple[int, int]]], layout: Layout, end: int, upbeat: int, first: int
-) -> Bars:
-    bars = Bars([], [], [], [], {0: list(metre_tokens(layout, *metres[0][1]))})
+def _stretches(metres: list[tuple[int, Metre]], layout: Layout, end: int, upbeat: int) -> Bars:
+    bars, stated = Bars(), metres[0][1]
+    bars.tell(0, metre_tokens(layout, *stated))
     if upbeat:
-        _append(bars, 0, upbeat, 1, first - upbeat)
-        bars.heads[0] += [PICKUP, layout.base["Pos"] + first - upbeat]
-    stated = metres[0][1]
+        length = bar_length(*stated, layout.resolution)
+        bars.tell(0, [PICKUP, layout.base["Pos"] + length - upbeat])
+        bars.add(upbeat - length, length, 1)
     for i, (tick, metre) in enumerate(metres):
         begin = max(tick, upbeat)
         stop = min(metres[i + 1][0], end) if i + 1 < len(metres) else end
         if begin >= stop and (upbeat or i):
             continue
+        if metre != stated:
+            bars.tell(begin, metre_tokens(layout, *metre))
+            stated = metre
         length = bar_length(*metre, layout.resolution)
         whole, rest = divmod(max(stop - begin, 1), length)
-        if metre != stated:
-            bars.heads.setdefault(bars.total, []).extend(metre_tokens(layout, *metre))
-            stated = metre
         if length > QUARTERS * layout.resolution:
             _long_bars(bars, layout, begin, stop, length, end)
         elif rest and stop < end:
-            _append(bars, begin, length, whole, 0)
-            bars.heads.setdefault(bars.total, []).extend([CUT, layout.base["Pos"] + rest])
-            _append(bars, begin + whole * length, rest, 1, 0)
+            bars.add(begin, length, whole)
+            bars.tell(stop - rest, [CUT, layout.base["Pos"] + rest])
+            bars.add(stop - rest, rest, 1)
         else:
-            _append(bars, begin, length, whole + bool(rest), 0)
+            bars.add(begin, length, whole + bool(rest))
     return bars
 
 
@@ -148,48 +174,41 @@ def _long_bars(bars: Bars, layout: Layout, begin: int, stop: int, length: int, e
         piece = min(_PIECE * layout.resolution, length - (tick - begin) % length, stop - tick)
         cut = tick + piece < end
         if cut:
-            bars.heads.setdefault(bars.total, []).extend([CUT, layout.base["Pos"] + piece])
-        _append(bars, tick, piece if cut else length, 1, 0)
+            bars.tell(tick, [CUT, layout.base["Pos"] + piece])
+        bars.add(tick, piece if cut else length, 1)
         tick += piece
 
 
-def _append(bars: Bars, tick: int, length: int, count: int, offset: int) -> None:
-    if count:
-        for column, value in zip(
-            (bars.tick, bars.length, bars.count, bars.offset), (tick, length, count, offset)
-        ):
-            column.append(value)
-
-
 def _tempi(score: Score, layout: Layout, end: int) -> list[tuple[int, int]]:
-    """(tick, token) of every change of the rounded tempo."""
-    if len(score.tempos) == 1 and score.tempos[0].time <= 0 < score.tempos[0].qpm:  # nearly every file
-        return [(0, layout.base["Tempo"] + _nearest(score.tempos[0].qpm))]
+    """(tick, symbol) of every change of the rounded tempo."""
+    latest, tpq, first = {}, score.tpq, layout.base["Tempo"]
     columns = score.tempos.numpy()
-    at = ticks(np.maximum(columns["time"], 0), score.tpq, layout.resolution).tolist()
-    speed = columns["mspq"]
-    which = nearest_tempo(6e7 / np.maximum(speed, 1)).tolist()
-    valid = {
-        t: layout.base["Tempo"] + k
-        for t, k, s in zip(at, which, speed.tolist())
-        if s > 0 and (t < end or not t)
-    }
-    return _distinct(valid)
+    for tick, speed in zip(columns["time"].tolist(), columns["mspq"].tolist()):
+        at = nearest_tick(tick, tpq, layout.resolution) if tick > 0 else 0
+        if speed > 0 and (at < end or not at):
+            latest[at] = first + _tempo(speed)
+    return _distinct(latest)
 
 
 @functools.lru_cache(maxsize=4096)
-def _nearest(qpm: float) -> int:
-    return int(nearest_tempo(np.array(qpm)))
+def _tempo(speed: int) -> int:
+    """Which tempo is the nearest, of so many microseconds a quarter note."""
+    return int(nearest_tempo(np.array(6e7 / speed)))
 
 
 def _keys(score: Score, layout: Layout, end: int) -> list[tuple[int, int]]:
-    """(tick, token) of every change of the key."""
+    """(tick, symbol) of every change of the key."""
     latest = {}
-    for tick, key in key_map(score):
-        at = (2 * layout.resolution * tick + score.tpq) // (2 * score.tpq)
+    for tick, signature in signatures(score):
+        at = nearest_tick(tick, score.tpq, layout.resolution)
         if at < end or not at:
-            latest[max(at, 0)] = layout.base["Key"] + key.index
+            latest[max(at, 0)] = layout.base["Key"] + _key(*signature)
     return _distinct(latest)
+
+
+@functools.cache
+def _key(sharps: int, minor: bool) -> int:
+    return Key.from_signature(sharps, minor).index
 
 
 def _distinct(latest: dict[int, int]) -> list[tuple[int, int]]:
@@ -201,35 +220,14 @@ def _distinct(latest: dict[int, int]) -> list[tuple[int, int]]:
     return found
 
 
-def _add(bars: Bars, changes: list[tuple[int, int]]) -> None:
-    """Put tokens with their places at the heads of the bars; see `merge_places` for the order."""
-    for tick, token in changes:
-        bar, position = bars.place(tick)
-        bars.heads.setdefault(bar, []).append(-1 - position)
-        bars.heads[bar].append(token)
-
-
-def finished_head(head: list[int], layout: Layout, offset: int) -> list[int]:
-    """A head with places (-1 - position, token) -> its tokens: sorted by place, each place said once."""
-    marked = [i for i, token in enumerate(head) if token < 0]
-    if not marked:
-        return head
-    plain = head[: marked[0]]
-    placed = sorted((-1 - head[i], head[i + 1]) for i in marked)
-    now = offset
-    for position, token in placed:
-        if position != now:
-            plain.append(layout.base["Pos"] + position)
-            now = position
-        plain.append(token)
-    return plain
-
-
-def places(head: list[int], layout: Layout, origin: int) -> list[int]:
-    """The place in the bar at which each symbol of a head stands."""
-    pos, now, found = layout.ids("Pos"), origin, []
-    for i, token in enumerate(head):
-        if token in pos and not (i and head[i - 1] in (CUT, PICKUP)):
-            now = token - layout.base["Pos"]
-        found.append(now)
-    return found
+def _place(bars: Bars, changes: list[tuple[int, int]], layout: Layout) -> None:
+    """Put changes (tick, symbol) at the heads of their bars: in the order of time, each place said once."""
+    before, now, place = 0, 0, -bars.tick[0]
+    for tick, symbol in sorted(changes):
+        if tick != before:
+            before = tick
+            bar, there = bars.place(tick)
+            if there != (place if bar == now else 0):
+                bars.heads.setdefault(bar, []).append((layout.base["Pos"] + there, tick))
+            now, place = bar, there
+        bars.heads.setdefault(now, []).append((symbol, tick))

@@ -33,7 +33,7 @@ INSTRUMENTS = (
         "pizzicato strings",
         "harp",
     ),
-    *("timpani", "strings", "slow strings", "synth strings", "synth strings 2", "choir", "voice"),
+    *("timpani", "strings", "slow strings", "synth strings", "synth strings 2", "voice", "voice oohs"),
     *("synth voice", "orchestra hit", "trumpet", "trombone", "tuba", "muted trumpet", "horn", "brass"),
     *("synth brass", "synth brass 2", "soprano sax", "alto sax", "tenor sax", "baritone sax", "oboe"),
     *("english horn", "bassoon", "clarinet", "piccolo", "flute", "recorder", "pan flute", "blown bottle"),
@@ -47,7 +47,11 @@ INSTRUMENTS = (
 )
 """Name by number."""
 
-_NUMBER = {name: i for i, name in enumerate(INSTRUMENTS)}
+ALSO = {"choir": "voice", "singer": "voice", "singing": "voice"}
+"""Other words for some of them. General MIDI calls number 52 "choir aahs": it is the program of everybody who sings."""
+_NUMBER = {name: i for i, name in enumerate(INSTRUMENTS)} | {
+    word: INSTRUMENTS.index(name) for word, name in ALSO.items()
+}
 
 
 def instrument(name: str | int) -> int:

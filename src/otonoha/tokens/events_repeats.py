@@ -91,10 +91,10 @@ def _countdown(layout: Layout) -> np.ndarray:
     return layout.base["Bar"] + left_symbols()
 
 
-def counted(bars: int, layout: Layout) -> np.ndarray:
-    """(bars,) symbols of `Bar` that count to the end."""
+def counted(left: np.ndarray, layout: Layout) -> np.ndarray:
+    """The symbols of `Bar` where so many bars are left; 0: unknown."""
     table = _countdown(layout)
-    return table[np.minimum(np.arange(bars, 0, -1), len(table) - 1)]
+    return table.take(left, mode="clip")
 
 
 def compress(
