@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import otonoha as oto
+from _transformer_pictures import transformer
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 SEED = 7
@@ -30,6 +31,7 @@ def main() -> None:
     oto.plot.save(oto.plot.spectrogram(oto.render(take)), PICTURES / "spectrogram.png")
     choir()
     harmonised()
+    transformer()
 
 
 def harmonised() -> None:

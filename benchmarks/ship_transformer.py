@@ -10,6 +10,7 @@ choose the weights, the test pieces are measured once, when it is packed.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,21 @@ from otonoha.data.corpus import corpus
 from otonoha.models.music_transformer.model import MusicTransformer
 from otonoha.models.pretrained import SHIPPED, load
 
-NAME, RUN = "ensemble", Path("runs/ensemble")
+NAME, RUN, FIRST = "ensemble", Path("runs/ensemble"), Path("runs/ensemble-keys")
 CORPORA = ("lieder", "quartets", "bach-chorales")
 SETTINGS: dict[str, Any] = {
-    "steps": 2600,
     "batch": 6,
     "length": 768,
     "lr": 1e-3,
-    "warmup": 150,
     "precision": "bf16",
     "ema": 0.995,
     "eval_every": 200,
     "save_every": 100,
 }
+TWELVE = {"steps": 1600, "warmup": 150, "schedule": "constant"}
+"""First in twelve keys, where rhythm and texture are learnt."""
+HOME = {"steps": 1150, "warmup": 50, "schedule": "cosine"}
+"""Then at home: every piece as if it stood in C major or A minor."""
 VALID = 24
 """Validation pieces that the training looks at; the quartets are long."""
 
@@ -40,11 +43,20 @@ def pieces(split: str) -> list[Any]:
 
 
 def train() -> None:
-    """Begin, or go on."""
-    resume = (RUN / "config.json").exists()
-    model = load(RUN) if resume else MusicTransformer("small")
+    """Begin, or go on where it stopped."""
     held = pieces("valid")
-    model.fit(pieces("train"), held[:: len(held) // VALID], out=RUN, resume=resume, **SETTINGS)
+    held = held[:: len(held) // VALID]
+    if not (RUN / "config.json").exists():
+        begun = (FIRST / "config.json").exists()
+        model = load(FIRST) if begun else MusicTransformer("small", home=False)
+        if not begun or not (FIRST / "done").exists():
+            model.fit(pieces("train"), held, out=FIRST, resume=begun, **SETTINGS, **TWELVE)
+            (FIRST / "done").touch()
+        model.config = replace(model.config, home=True)
+        model.fit(pieces("train"), held, out=RUN, **SETTINGS, **HOME)
+    else:
+        model = load(RUN)
+        model.fit(pieces("train"), held, out=RUN, resume=True, **SETTINGS, **HOME)
 
 
 def pack() -> None:

@@ -1,8 +1,12 @@
 """Table `structure`: how much real and generated pieces repeat, and in which sections.
 
     python benchmarks/structure.py [--corpora lieder bach-chorales] [--pieces 60]
-                                   [--models choir melody] [--takes 20] [--folders DIR …] [--bars 32]
+                                   [--models choir ensemble:lied ensemble:lied:AABA …] [--takes 20]
+                                   [--folders DIR …] [--bars 32]
     python benchmarks/structure.py --picture          # docs/pictures/form.png only
+
+A model may be asked for a style (with the instruments that most of its pieces have) and for a form: `NAME:STYLE:FORM`.
+What the form plan changes is told in one sentence, computed from the table and put into docs/music_transformer.md.
 
 Real pieces are those of the test split, evenly chosen; pieces of several hundred bars (whole quartets in one file)
 are left out by `--longest`. Because a longer piece has more chances to repeat itself, each corpus has a second row with
@@ -18,7 +22,8 @@ the first `--bars` bars of the pieces that have as many: that is the one to hold
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +40,19 @@ from otonoha.plots.canvas import FAINT, INK, SMALL, TRACKS, axes, save, tidy
 
 LAGS = (4, 8, 16)
 PICTURE = Path(__file__).parent.parent / "docs" / "pictures" / "form.png"
+PAGE = Path(__file__).parent.parent / "docs" / "music_transformer.md"
+MARK = re.compile(r"(<!-- form plan -->\n).*?(<!-- end -->)", re.DOTALL)
+INSTRUMENTS = {
+    "lied": "voice,piano",
+    "quartet": "violin,violin,viola,cello",
+    "chorale": "voice,voice,voice,voice",
+}
+"""Style -> the instruments of most of its pieces."""
+CORPORA = {"lied": "lieder", "quartet": "quartets", "chorale": "bach-chorales"}
+MODELS = (
+    *("choir", "melody", "chorale"),
+    *(f"ensemble:{style}{form}" for style in INSTRUMENTS for form in ("", ":AABA", ":AA'BA")),
+)
 SHOWN = "Dein ist mein Herz"
 """The song in the picture: two parts come again after a middle."""
 
@@ -106,11 +124,45 @@ def real(name: str, asked: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def generated(name: str, asked: argparse.Namespace) -> dict[str, Any]:
-    """The row of a model's takes, seeds from 0 on."""
-    model = oto.load(name)
-    takes = [model.sample(bars=asked.bars, seed=seed).music for seed in range(asked.takes)]
-    return {"name": f"{name}, {asked.bars} bars", **figures(takes)}
+def generated(spec: str, asked: argparse.Namespace) -> dict[str, Any]:
+    """The row of a model's takes, written in one request with seed 0."""
+    name, style, form = [*spec.split(":"), "", ""][:3]
+    wanted = {"style": style, "instruments": INSTRUMENTS[style]} if style else {}
+    wanted |= {"form": form} if form else {}
+    takes = oto.load(name).sample(bars=asked.bars, seed=0, n=asked.takes, **wanted)
+    return {"name": called(spec, asked.bars), **figures(take.music for take in takes)}
+
+
+def called(spec: str, bars: int) -> str:
+    """What the row of a model is called."""
+    name, style, form = [*spec.split(":"), "", ""][:3]
+    words = [Path(name).name, *([style] if style else []), *([f"form {form}"] if form else [])]
+    return f"{', '.join(words)}, {bars} bars"
+
+
+def sentence(rows: Sequence[dict[str, Any]], bars: int) -> str:
+    """What the form plan changes, in one sentence; "" without rows to compare."""
+    found = {row["name"]: row for row in rows}
+    told = []
+    for style, corpus in CORPORA.items():
+        names = [called(f"ensemble:{style}{form}", bars) for form in ("", ":AABA", ":AA'BA")]
+        actual = found.get(f"{corpus} (test), first {bars} bars")
+        if actual is None or not all(name in found for name in names):
+            continue
+        shares = [row["exact"] + row["varied"] for row in (actual, *(found[name] for name in names))]
+        own, free, exact, varied = (f"{share:.0%}" for share in shares)
+        told.append(
+            f"{free} in {style}s without a plan, {exact} with AABA, {varied} with AA'BA (real ones: {own})"
+        )
+    if not told:
+        return ""
+    return f"Of {bars} bars so many lie in repeats of earlier sections: {'; '.join(told)}."
+
+
+def tell(text: str) -> None:
+    """Put the sentence into the page."""
+    page = PAGE.read_text("utf-8")
+    PAGE.write_text(MARK.sub(lambda match: f"{match[1]}{text}\n{match[2]}", page), "utf-8")
 
 
 def picture() -> Path:
@@ -140,7 +192,7 @@ def main() -> None:
     parser.add_argument("--corpora", nargs="*", default=["lieder", "quartets", "bach-chorales"])
     parser.add_argument("--pieces", type=int, default=60, help="of each corpus, at most")
     parser.add_argument("--longest", type=int, default=300, help="bars; longer pieces are left out")
-    parser.add_argument("--models", nargs="*", default=["choir", "melody"], help="shipped names or folders")
+    parser.add_argument("--models", nargs="*", default=MODELS, help="NAME, NAME:STYLE or NAME:STYLE:FORM")
     parser.add_argument("--takes", type=int, default=20, help="of each model")
     parser.add_argument("--folders", nargs="*", default=[], help="folders of generated MIDI")
     parser.add_argument("--bars", type=int, default=32)
@@ -156,8 +208,13 @@ def main() -> None:
     for folder in asked.folders:
         files = sorted(Path(folder).glob("*.mid"))
         rows.append({"name": Path(folder).name, **figures(oto.read(f) for f in files)})
-    words = " ".join(["--models", *asked.models, "--pieces", str(asked.pieces), "--takes", str(asked.takes)])
+    words = f"--pieces {asked.pieces} --takes {asked.takes} --bars {asked.bars}"
+    if tuple(asked.models) != MODELS:
+        words += " --models " + " ".join(asked.models)
     show("structure", rows, f"python benchmarks/structure.py {words}")
+    if text := sentence(rows, asked.bars):
+        tell(text)
+        print(text)
 
 
 if __name__ == "__main__":

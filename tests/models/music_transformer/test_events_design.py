@@ -13,6 +13,7 @@ from families import QUICK
 from helpers import chorale, pieces
 from otonoha.models import pretrained
 from otonoha.models.music_transformer.excerpts import collated
+from otonoha.models.music_transformer.home import at_home
 from otonoha.models.music_transformer.model import MusicTransformer
 from otonoha.sample.tasks import Vary
 from otonoha.tokens.events_read import body_of
@@ -21,10 +22,13 @@ from otonoha.tokens.events_vocab import PAD
 torch.set_num_threads(1)
 
 
-def test_nats_per_note_are_those_of_a_slow_count_by_hand():
-    model = MusicTransformer("tiny", hints=True)
+@pytest.mark.parametrize("home", [False, True])
+def test_nats_per_note_are_those_of_a_slow_count_by_hand(home):
+    model = MusicTransformer("tiny", hints=True, home=home)
     (piece,) = model.prepare(pieces(1, make=chorale, bars=1))
     network, event = model.design.network, model.codec.event(piece)
+    if home:
+        event = model.codec.event(at_home(piece, model.codec))
     total = 0.0
     with torch.no_grad():
         for t in range(body_of(event), len(event)):
@@ -47,7 +51,7 @@ def test_notes_that_were_cut_off_are_not_counted():
 
 
 def test_a_masked_batch_is_guessed_from_both_sides():
-    model = MusicTransformer("tiny")
+    model = MusicTransformer("tiny", home=False)
     (piece,) = model.prepare(pieces(1, make=chorale, bars=1))
     counts = np.zeros(len(piece), bool)
     counts[[20, 30]] = True

@@ -25,6 +25,9 @@ class Config:
     hints: bool = False
     """Also tell the network the place in the bar, the bars that remain and the track (events). Without them the
     weights are those of a plain Llama, which can be exported."""
+    home: bool = False
+    """Let the network see every piece as if it stood in C major or A minor, whatever key it is in (events): it then
+    learns from much less music. Without it, pieces are learnt in twelve keys."""
     styles: tuple[str, ...] = ()
     """Values of the label `style` that can be asked for; taken from the data when empty (events)."""
     infill: float = 0.4
@@ -93,6 +96,7 @@ class Controls:
 
 
 SMALL = Config(
+    home=True,
     train=Settings(
         steps=20_000,
         batch=16,
@@ -104,7 +108,7 @@ SMALL = Config(
         ema=0.999,
         eval_every=500,
         save_every=500,
-    )
+    ),
 )
 CHORALE = Config(
     design="chorale",

@@ -21,6 +21,7 @@ from otonoha.models.music_transformer import events_write
 from otonoha.models.music_transformer.config import Config
 from otonoha.models.music_transformer.events_place import read
 from otonoha.models.music_transformer.excerpts import EventBatch, Excerpts, collated, in_turn
+from otonoha.models.music_transformer.home import at_home, seen_as, shift_of
 from otonoha.models.music_transformer.network import sized
 from otonoha.music.form import sections
 from otonoha.music.piece import Piece
@@ -132,6 +133,7 @@ class EventsDesign:
             infill=c.infill,
             masked=c.masked,
             control_dropout=c.control_dropout,
+            home=c.home,
         )
 
     def objectives(self) -> list[Objective]:
@@ -158,7 +160,8 @@ class EventsDesign:
     @torch.no_grad()
     def evaluate(self, sequences: Sequence[Tokens]) -> dict[str, float]:
         """Nats per note: all symbols of the music, in excerpts of whole bars behind the piece's controls."""
-        found = sorted(in_turn(sequences, self.codec, self.config.train.length), key=lambda x: len(x[0]))
+        seen = [at_home(t, self.codec) for t in sequences] if self.config.home else sequences
+        found = sorted(in_turn(seen, self.codec, self.config.train.length), key=lambda x: len(x[0]))
         total = {"loss": 0.0, "pitch": 0.0, "duration": 0.0, "place": 0.0}
         kinds = self._kinds()
         for at in range(0, len(found), AT_ONCE):
@@ -191,9 +194,12 @@ class EventsDesign:
 
     def guesses(self, streams: Mapping[str, np.ndarray], hidden: np.ndarray) -> np.ndarray:
         """Streams (T,), some of whose symbols are hidden (T,) -> logits (T, V): what stands where, from both sides."""
-        given = {**streams, "event": np.where(hidden, PAD, streams["event"])}
+        event = np.where(hidden, PAD, streams["event"])
+        shift = shift_of(event, self.codec.layout) if self.config.home else None
+        maps = seen_as(self.codec.layout, shift or 0)
+        given = {**streams, "event": maps[event]}
         seen = {n: torch.from_numpy(s.astype(np.int64))[None].to(self._device) for n, s in given.items()}
-        event = seen.pop("event")
+        symbols = seen.pop("event")
         with torch.inference_mode():
-            logits = self.network(event, seen or None, bidirectional=True)[0]
-        return logits.float().cpu().numpy()
+            logits = self.network(symbols, seen or None, bidirectional=True)[0]
+        return logits.float().cpu().numpy()[:, maps]

@@ -15,6 +15,7 @@ from symusic import Score, Track
 from otonoha.models.music_transformer import events_ask as ask
 from otonoha.models.music_transformer.config import Controls
 from otonoha.models.music_transformer.exchange import columns_of, exchanged
+from otonoha.music.theory import Key
 from otonoha.music.time import last_tick
 from otonoha.music.tracks import Notes, notes
 from otonoha.sample.controls import bars_of
@@ -28,6 +29,8 @@ from otonoha.tokens.events_repeats import expand
 from otonoha.tokens.events_write import MAX_TRACKS
 
 CHANGES = ("time_signatures", "tempos", "key_signatures")
+OF_ALL = ("density", "register", "polyphony")
+"""Controls that speak of all tracks together: what they are once more tracks have joined, nobody knows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +125,7 @@ def beside(codec: Events, prompt: Score, controls: Controls) -> Place:
         raise ValueError(
             f"{len(homes)} tracks and {len(names)} more are too many: at most {MAX_TRACKS} can be written"
         )
-    tokens = codec.with_tracks(read(codec, score), names)
+    tokens = codec.with_tracks(codec.drop(read(codec, score), *OF_ALL), names)
     old, called = len(homes), {track.name for track in score.tracks}
     for program in map(instrument, names):
         name, number = INSTRUMENTS[program], 2
@@ -137,8 +140,17 @@ def beside(codec: Events, prompt: Score, controls: Controls) -> Place:
 
 def read(codec: Events, score: Score, style: str | None = None) -> Tokens:
     """A score behind the controls that fit it."""
-    header = Header.of(attributes_of(score), style=style)
+    found = attributes_of(score)
+    header = replace(Header.of(found, style=style), key=_key(found.key, found.sounding_key))
     bars = len(
         bar_lines(codec, codec.encode(score))
     )  # on the grid: a note may end a little behind the last bar line
     return codec.encode(score, replace(header, bars=bars))
+
+
+def _key(stated: str | None, heard: str | None) -> str | None:
+    """The key that is stated; of the two that share its signature, the one that is heard (files often say major)."""
+    if stated is None or heard is None:
+        return stated
+    same = Key.parse(stated).signature() == Key.parse(heard).signature()
+    return heard if same else stated

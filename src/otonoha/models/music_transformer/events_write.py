@@ -19,8 +19,10 @@ from otonoha.models.music_transformer.events_place import Place, behind, beside,
 from otonoha.models.music_transformer.events_vary import varied
 from otonoha.models.music_transformer.events_windows import Window, excerpt, header_size, windows
 from otonoha.models.music_transformer.excerpts import CONTROLS, form_span
+from otonoha.models.music_transformer.home import SHIFTS, Homeward, shift_from, shift_of
 from otonoha.models.music_transformer.joined import between
 from otonoha.models.music_transformer.network import Guided, LlamaStep
+from otonoha.music.theory import Key
 from otonoha.nn.engines import decoder_for
 from otonoha.sample.engine import Step, written
 from otonoha.sample.job import Job
@@ -32,6 +34,7 @@ from otonoha.tokens.events_header import header_tokens
 from otonoha.tokens.events_instruments import instrument
 from otonoha.tokens.events_vocab import END, END_FILL, PAD, START, Layout
 from otonoha.tokens.events_write import MAX_TRACKS
+from otonoha.tokens.place import key_index
 
 if TYPE_CHECKING:
     from otonoha.models.base import Event
@@ -230,6 +233,43 @@ class Brief:
         return self.grammar.context()
 
 
+class Counted:
+    """A Step whose wish to end a bar counts in full. The grammar knows how many bars remain and allows one `Bar`, or
+    `End`: that one gets the chances of all. Else a network that miscounts would be kept inside of its last cell.
+    """
+
+    def __init__(self, step: Step, layout: Layout) -> None:
+        self.step = step
+        self.ends = torch.tensor([END, *layout.ids("Bar")], device=step.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.step.device
+
+    def start(self, batch: int) -> Any:
+        """The state before anything is written."""
+        return self.step.start(batch)
+
+    def prefill(self, state: Any, streams: Any) -> Any:
+        """Take in a whole prompt, streams (B, T), in one pass."""
+        return self.step.prefill(state, streams)
+
+    def place(self, state: Any, context: Any) -> Any:
+        """Go to the next position, whose context streams are (B,) each."""
+        return self.step.place(state, context)
+
+    def logits(self, state: Any, k: int, drawn: Sequence[torch.Tensor]) -> torch.Tensor:
+        """(B, V), the ends of a bar all as likely as they are together: the grammar leaves one of them."""
+        logits = self.step.logits(state, k, drawn).clone()
+        logits[:, self.ends] = logits[:, self.ends].logsumexp(1, keepdim=True)
+        return logits
+
+    def advance(self, state: Any, drawn: Sequence[torch.Tensor]) -> Any:
+        """Take note of a complete position."""
+        return self.step.advance(state, drawn)
+
+
 def _write(
     writer: Writer,
     n: int,
@@ -246,7 +286,7 @@ def _write(
         job.turn()
         before = job.used
     walk = written(
-        _step(writer, prompt),
+        Counted(_at_home(writer, _step(writer, prompt), n, prompt, asked), codec.layout),
         codec.vocab,
         [Brief(codec.grammar(asked, prompt), codec.layout, answers) for _ in range(n)],
         {"event": ask.choice(writer.controls)},
@@ -261,6 +301,20 @@ def _write(
         except StopIteration as end:
             return [codec.tokens(streams["event"]) for streams in end.value]
         yield Progress(done, max(done, before + cells * USUAL_CELL))
+
+
+def _at_home(writer: Writer, step: Step, n: int, prompt: Tokens | None, asked: EventConstraints) -> Step:
+    """The step of a network that knows the home key only, if it does. A piece of which nobody says the key gets one by
+    lot.
+    """
+    if not writer.design.config.home:
+        return step
+    layout = writer.codec.layout
+    shift = None if prompt is None else shift_of(writer.codec.event(prompt), layout)
+    if shift is None and asked.key is not None:
+        shift = shift_from(Key.from_index(key_index(asked.key)))
+    dice = [np.random.default_rng([writer.request.seed, row, 3]) for row in range(n)]
+    return Homeward(step, layout, [int(d.choice(SHIFTS)) if shift is None else shift for d in dice])
 
 
 def _step(writer: Writer, prompt: Tokens | None) -> Step:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from otonoha.models.music_transformer.events_windows import excerpt, header_size, spans
+from otonoha.models.music_transformer.home import at_home
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.events import Events
 from otonoha.tokens.events_read import tracks_of
@@ -110,17 +111,13 @@ class Excerpts:
         infill: float = 0.0,
         masked: float = 0.0,
         control_dropout: float = 0.0,
+        home: bool = False,
     ) -> None:
         if not sequences:
             raise ValueError("there is nothing to learn from: no piece holds any token")
-        self.pieces, self.codec, self.batch, self.length, self.seed = (
-            list(sequences),
-            codec,
-            batch,
-            length,
-            seed,
-        )
-        self.transpose, self.infill, self.masked = transpose, infill, masked
+        self.pieces = [at_home(t, codec) for t in sequences] if home else list(sequences)
+        self.codec, self.batch, self.length, self.seed = codec, batch, length, seed
+        self.transpose, self.infill, self.masked = transpose and not home, infill, masked
         self.control_dropout = control_dropout
         self.spans = [spans(codec, t) for t in self.pieces]
         sizes = np.array([len(t) for t in self.pieces], float)
