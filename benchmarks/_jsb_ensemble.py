@@ -7,13 +7,14 @@ Axes: M models, N notes (all voices of all frames of a split, in the order of th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from _jsb_model import CODEC, shelved
+from _jsb_model import CODEC, is_stale, shelved
 from otonoha.data.jsb import jsb_arrays
 from otonoha.models.music_transformer.chorale_batches import Song
 from otonoha.models.music_transformer.model import MusicTransformer
@@ -31,18 +32,31 @@ def lengths(split: str) -> list[int]:
 
 
 def scores(place: Path, split: str) -> Tensor:
-    """(N, P) log chances of every symbol; kept beside the run."""
+    """(N, P) log chances of every symbol; kept beside the run, until it is trained further."""
     kept = place / f"{split}.npy"
-    if not kept.exists():
+    if is_stale(kept):
         model = MusicTransformer.load(place)
         model.design.recall = shelved()
-        songs = [Song.of(piece) for piece in jsb_arrays()[split]]
+        songs = model.design.told([Song.of(piece) for piece in jsb_arrays()[split]])
         each = []
         for song in songs:
             ((batch, logits),) = model.design.scored([song])
             each.append(logits[0, : int(batch.mask.sum())].flatten(0, 1).log_softmax(-1))
         np.save(kept, torch.cat(each).numpy())
     return torch.from_numpy(np.load(kept, allow_pickle=False))
+
+
+def warmed(place: Path) -> float:
+    """The temperature of a finished run that fits the validation pieces; the model in the folder keeps it.
+
+    `scores` stay as they were, without it.
+    """
+    model = MusicTransformer.load(place)
+    temperature = round(1 / float(fitted([scores(place, "valid")])), 4)
+    if model.config.chorale.temperature != temperature:
+        model.config = replace(model.config, chorale=replace(model.config.chorale, temperature=temperature))
+        model.save(place)
+    return temperature
 
 
 def nats(log_chances: Tensor, split: str) -> Tensor:

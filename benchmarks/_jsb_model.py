@@ -15,6 +15,7 @@ import _jsb_memory
 from otonoha.data.corpus import corpus
 from otonoha.models.music_transformer.chorale_batches import Said
 from otonoha.models.music_transformer.chorale_config import ChoraleConfig
+from otonoha.models.music_transformer.chorale_taught import Teacher
 from otonoha.models.music_transformer.memory import Corpus
 from otonoha.models.music_transformer.model import MusicTransformer
 from otonoha.tokens.grid import Grid
@@ -54,16 +55,38 @@ def shelved(bags: int = 0) -> Any:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: the network, the settings and the bags of the memory it is trained with."""
+    """A row of the table: the network, the settings, the bags of the memory it is trained with, and who teaches it."""
 
     chorale: dict[str, Any] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
     bags: int = 0
     seeds: tuple[int, ...] = (0,)
+    teacher: Teacher | None = None
+    """Of _jsb_teacher.py: `hired(name, share)`."""
+    after: str = ""
+    """The row whose run of the same seed this one goes on from, its `chorale` changing what it names; "": fresh."""
 
 
 def folder(name: str, seed: int) -> Path:
     return RUNS / f"{name.replace(' ', '_')}-{seed}"
+
+
+def is_stale(kept: Path) -> bool:
+    """Is a file beside a run not there, or older than the end of its training?"""
+    return not kept.exists() or kept.stat().st_mtime < (kept.parent / "log.jsonl").stat().st_mtime
+
+
+def begun_model(row: Row, seed: int, settings: Settings) -> MusicTransformer:
+    """The model before its training."""
+    if not row.after:
+        return MusicTransformer("chorale", codec=CODEC, chorale=ChoraleConfig(**row.chorale), train=settings)
+    earlier = MusicTransformer.load(folder(row.after, seed))
+    chorale = replace(earlier.config.chorale, **row.chorale)
+    model = MusicTransformer(
+        "chorale", codec=CODEC, chorale=chorale, train=replace(settings, seed=1000 + seed)
+    )
+    model.networks.load_state_dict(earlier.networks.state_dict())
+    return model
 
 
 def trained(name: str, row: Row, seed: int) -> dict[str, Any]:
@@ -74,8 +97,8 @@ def trained(name: str, row: Row, seed: int) -> dict[str, Any]:
         return json.loads(done.read_text())
     data = corpus("jsb-chorales")
     settings = replace(SETTINGS, seed=seed, **row.train)
-    model = MusicTransformer("chorale", codec=CODEC, chorale=ChoraleConfig(**row.chorale), train=settings)
-    model.design.recall = shelved(row.bags)
+    model = begun_model(row, seed, settings)
+    model.design.recall, model.design.teacher = shelved(row.bags), row.teacher
     began = time.process_time()
     begun = (place / "config.json").exists()
     outcome = model.fit(data.train, data.valid, out=place, resume=begun, quiet=True)

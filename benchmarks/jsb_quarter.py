@@ -108,7 +108,7 @@ class SetSong(Song):
         song = Song.of(sung(sets), reference=TONIC)
         each = [ways(s) for s in sets]
         others = np.stack([np.concatenate([w, np.repeat(w[:1], WAYS - len(w), 0)]) for w in each])
-        return cls(song.pitch, song.table, (), others, np.array([len(w) for w in each]))
+        return cls(song.pitch, song.table, others=others, count=np.array([len(w) for w in each]))
 
 
 class QuarterChorale(Chorale):
@@ -156,7 +156,7 @@ class QuarterChorale(Chorale):
             moved = torch.from_numpy(motion_class(x.before.numpy(), pitch.numpy())).long()
             told = {"shares": x.shares, "strength": x.strength}
             if song.retold is not None:
-                told = {n: torch.from_numpy(r[:, way])[None] for n, r in zip(told, song.retold)}
+                told = {n: torch.tensor(r[:, way])[None] for n, r in zip(told, song.retold)}
             y = replace(x, pitch=pitch, moved=moved, **told)
             logits = self.network.symbols(self.network.voices(h, y, SATB[None, None]))
             logits = (logits / self.config.temperature).masked_fill(~allowed(pitch), -torch.inf)
@@ -273,7 +273,7 @@ def tested(row: str) -> dict[str, Any] | None:
     found |= {"test": round(mean(test), 4), "seeds": len(test)}
     if len(test) > 1:
         found |= {"valid sd": round(stdev(r["valid"] for r in results), 4), "test sd": round(stdev(test), 4)}
-    cpu = round(mean(r["CPU-seconds"] for r in results))
+    cpu = max(r["CPU-seconds"] for r in results)  # a run that was broken off counted its last part only
     return found | {"CPU-seconds": cpu, "parameters": results[0]["parameters"]}
 
 

@@ -49,7 +49,7 @@ def main() -> None:
         "otonoha data list": ([*command, "data", "list"], 5),
         "import torch": (["-c", "import torch"], 3),
     }
-    if "melody" in shipped():
+    if "ensemble" in shipped():
         cases["otonoha compose"] = ([*command, "compose", "--seed", "1"], 3)
     rows = []
     for name, (words, times) in cases.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from helpers import chorale, pieces, track_alone, tune
+from helpers import chorale, hum, pieces, sounds, track_alone, tune
 from otonoha.models.registry import EXAMPLES, FAMILIES, family
 from otonoha.sample.tasks import Answer
 
@@ -37,18 +37,26 @@ class Case:
     lr: float = 1e-2
     knob: tuple[str, float] = ("temperature", 0.0)
     """A control, and a value for it, that every such model has."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of a quick training that differ from QUICK."""
+    recorded: bool = False
+    """Whether it learns from recordings instead of scores."""
     settle: bool = False
     """Whether batch normalisation has to see some batches before what is written depends on the noise."""
 
     def model(self, **options):
         return family(self.family)(self.preset, **{**self.options, **options})
 
+    @property
+    def quick(self):
+        return {**QUICK, **self.settings}
+
     def pieces(self, n=4, **options):
-        return pieces(n, make=self.make, **options)
+        return (sounds if self.recorded else pieces)(n, make=self.make, **options)
 
     def fitted(self, **settings):
         model = self.model()
-        model.fit(self.pieces(), quiet=True, **{**QUICK, "steps": 4, "lr": self.lr, **settings})
+        model.fit(self.pieces(), quiet=True, **{**self.quick, "steps": 4, "lr": self.lr, **settings})
         if self.settle:
             settle(model, self.pieces())
         return model
@@ -119,6 +127,8 @@ CASES |= {
         "lstm_attention", options={"codec": "grid", "hints": ("beat", "quarter", "key")}, make=chorale
     ),
 }
+CASES["vqvae/tiny"] = Case("vqvae", make=hum, recorded=True, settings={"length": 2048})
+CASES["vqvae/modern_tiny"] = Case("vqvae", "modern_tiny", make=hum, recorded=True, settings={"length": 2048})
 CASES["music_transformer/chorale"] = Case("music_transformer", "chorale_tiny", make=chorale)
 
 

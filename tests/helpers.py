@@ -10,7 +10,9 @@ import torch
 from symusic import KeySignature, Score, TextMeta, TimeSignature
 from torch import Tensor, nn
 
+from otonoha.music.audio import Audio
 from otonoha.music.piece import Piece
+from otonoha.music.recording import Held
 from otonoha.music.theory import Key
 from otonoha.music.tracks import track_of
 from otonoha.tokens.base import Tokens
@@ -44,6 +46,23 @@ def chorale(seed: int, *, bars: int = 4, key: str = "G") -> Score:
         steps = np.clip(np.cumsum(rng.integers(-2, 3, len(onset))), -5, 5)
         score.tracks.append(track_of(onset, np.full(len(onset), TPQ), middle + steps, name=name, program=52))
     return score
+
+
+def hum(seed: int, *, bars: int = 8) -> Audio:
+    """A little mono sound at 8 kHz, a quarter of a second a bar: a chord that changes, with some breath."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(2000) / 8000
+    parts = []
+    for _ in range(bars):
+        pitches = 110 * 2 ** (rng.integers(0, 24, 3) / 12)
+        parts.append(0.2 * np.sin(2 * np.pi * pitches[:, None] * t).sum(0) * np.exp(-4 * t))
+    return Audio((np.concatenate(parts) + 0.003 * rng.standard_normal(2000 * bars))[None], 8000)
+
+
+def sounds(n: int, *, split: str = "train", make=hum, **options) -> list[Piece]:
+    """Pieces that are recordings."""
+    first = 1000 if split != "train" else 0
+    return [Piece(f"{split}-{i}", split, recording=Held(make(i + first, **options))) for i in range(n)]
 
 
 def track_alone(score: Score, name: str) -> Score:

@@ -134,17 +134,19 @@ def lines(path: Path) -> int:
 
 
 # DESIGN aims at 25 modules and 3,500 lines for a model. The LSTM lies above it: its model looks its three designs
-# up by name, so each is counted with the model.
+# up by name, so each is counted with the model. Since
+# pieces may be recordings, every room also reaches music/audio, recording and resample (270 lines).
 READING = {
-    ("_template", "model"): (25, 3500),
-    ("lstm_attention", "model"): (30, 3950),
-    ("lstm_attention", "melody"): (37, 4700),
-    ("lstm_attention", "book"): (33, 4500),
-    ("lstm_attention", "answer"): (39, 5200),
-    ("musegan", "gan"): (42, 6750),
-    ("musegan", "vae"): (45, 7400),
-    ("musegan", "conv"): (49, 8100),
-    ("music_transformer", "events"): (72, 12000),
+    ("_template", "model"): (28, 3900),
+    ("lstm_attention", "model"): (32, 4300),
+    ("lstm_attention", "melody"): (39, 5100),
+    ("lstm_attention", "book"): (35, 4850),
+    ("lstm_attention", "answer"): (39, 5350),
+    ("musegan", "gan"): (45, 7150),
+    ("musegan", "vae"): (47, 7750),
+    ("musegan", "conv"): (51, 8450),
+    ("vqvae", "jukebox"): (40, 5500),
+    ("music_transformer", "events"): (73, 12000),
     ("music_transformer", "chorale_design"): (62, 10500),
 }
 

@@ -25,6 +25,7 @@ _DOORS = {
     "Events": "otonoha.tokens.events:Events",
     "LSTMAttention": "otonoha.models.lstm_attention.model:LSTMAttention",
     "MuseGAN": "otonoha.models.musegan.model:MuseGAN",
+    "VQVAE": "otonoha.models.vqvae.model:VQVAE",
     "Accompany": "otonoha.sample.tasks:Accompany",
     "Answer": "otonoha.sample.tasks:Answer",
     "Compose": "otonoha.sample.tasks:Compose",

@@ -62,9 +62,23 @@ def test_plot(otonoha, refused, tunes, run_folder, tmp_path):
     assert otonoha("plot", "roll", tunes / "00.mid", "--out", "roll.svg").out == "roll.svg\n"
     assert otonoha("render", tunes / "00.mid", "--out", "a.wav").status == 0
     assert otonoha("plot", "spectrogram", "a.wav").out == "a.png\n"
+    assert (
+        otonoha("plot", "spectrogram", "a.wav", "a.wav", "a.wav", "--out", "three.png").out == "three.png\n"
+    )
     assert otonoha("plot", "loss", run_folder, "--out", "loss.png").status == 0
     assert {"roll.svg", "a.png", "loss.png"} <= {p.name for p in tmp_path.iterdir()}
     assert "is a score" in refused("plot", "spectrogram", tunes / "00.mid", "--out", "b.png")
+    assert "is a score" in refused("plot", "spectrogram", "a.wav", tunes / "00.mid", "--out", "b.png")
+    assert "one too many" in refused("plot", "roll", tunes / "00.mid", "a.wav", "--out", "b.png")
+    assert "one too many" in refused(
+        "plot", "spectrogram", "a.wav", "a.wav", "--with", run_folder, "--out", "b.png"
+    )
+    assert "no codec of sound" in refused(
+        "plot", "spectrogram", "a.wav", "--with", run_folder, "--out", "b.png"
+    )
+    assert "no effect with roll" in refused(
+        "plot", "roll", tunes / "00.mid", "--model", "x", "--out", "b.png"
+    )
     assert "is a recording" in refused("plot", "roll", "a.wav", "--out", "b.png")
     assert "no such file" in refused("plot", "loss", tmp_path, "--out", "b.png")
     assert "holds no figure 'los'" in refused("plot", "loss", run_folder, "--figure", "los", "--out", "b.png")

@@ -38,9 +38,15 @@ def check_splits(found) -> None:
 def test_every_corpus_has_its_terms():
     specs = named.corpora()
     assert len({s.name for s in specs}) == len(specs)
-    assert {s.name for s in specs if s.ships} == {"bach-chorales", "lieder-voice", "lieder", "quartets"}
+    assert {s.name for s in specs if s.ships} == {
+        "bach-chorales",
+        "lieder-voice",
+        "lieder",
+        "quartets",
+        "recordings",
+    }
     assert all(s.licence and s.what and s.source.startswith("https://") for s in specs)
-    assert {s.name for s in specs if not s.default} == {"essen", "misc-folk", "jsb-chorales"}
+    assert {s.name for s in specs if not s.default} == {"essen", "misc-folk", "recordings-all", "jsb-chorales"}
     assert all(isinstance(named.available(s.name), bool) for s in specs)
 
 

@@ -167,6 +167,37 @@ def test_spectrogram_finds_the_pitch(tmp_path):
     save(spectrogram(sound, title="A4"), tmp_path / "spectrogram.png")
 
 
+def test_sounds_stand_below_each_other_on_one_scale(tmp_path):
+    time = np.arange(8000) / 8000
+    loud = Audio(np.sin(2 * np.pi * 440 * time)[None], 8000)
+    soft = Audio(0.1 * np.sin(2 * np.pi * 440 * time[:4000])[None], 8000)
+    slow = Audio(np.sin(2 * np.pi * 440 * time[::2])[None], 4000)
+    figure = spectrogram(
+        [("loud", loud), ("soft", soft), ("slow", slow), ("none", Audio(np.zeros((1, 0)), 8000))]
+    )
+    panels = figure.axes[:4]
+    assert [ax.get_title(loc="left") for ax in panels] == ["loud", "soft", "slow", "none"]
+    assert len({(ax.get_xlim(), ax.get_ylim()) for ax in panels}) == 1
+    assert panels[0].get_xlim() == (0, 1)
+    peaks = [float(ax.collections[0].get_array().max()) for ax in panels[:3]]
+    assert peaks == pytest.approx([0, -20, 0], abs=0.3)
+    assert texts(panels[3]) == ["no sound"]
+    levels = panels[2].collections[0].get_array()
+    edges = panels[2].collections[0].get_coordinates()[:-1, 0, 1]
+    assert np.all(levels[edges >= 2000] == FLOOR), "above half its rate a sound has nothing"
+    assert save(figure, tmp_path / "levels.png", dpi=60).stat().st_size > 5000
+
+
+def test_how_many_sounds_a_picture_holds():
+    sound = Audio(np.zeros((1, 100)), 8000)
+    for wrong in ([], [("x", sound)] * 13):
+        with pytest.raises(ValueError, match="1 to 12"):
+            spectrogram(wrong)
+    ax = spectrogram(sound).axes[0]
+    with pytest.raises(ValueError, match="give no ax"):
+        spectrogram([("x", sound), ("y", sound)], ax=ax)
+
+
 @pytest.mark.parametrize(("frames", "rate"), [(0, 44100), (1, 8000), (500, 8000), (5000, 16000)])
 def test_spectrogram_of_silence_and_snippets(frames, rate, tmp_path):
     save(spectrogram(Audio(np.zeros((2, frames), np.float32), rate)), tmp_path / "silence.png", dpi=50)

@@ -20,6 +20,8 @@ VERBS = {
     "explain": "show what a model attends to and expects along a piece, or how its critic judges it",
     "eval": "measure a model: likelihood, style beside real music, novelty",
     "render": "turn a score into sound",
+    "encode": "turn a recording into the codes of a learned codec",
+    "decode": "turn such codes into sound again, from any level",
     "plot": "draw a piano-roll, the grid of a band, a spectrogram, learning curves",
     "show": "print what a codec makes of a file",
     "data": "list, download and inspect the named corpora",

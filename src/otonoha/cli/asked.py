@@ -96,6 +96,14 @@ def several(n: int) -> int:
     return n
 
 
+def must_write(called: str, model: Any) -> None:
+    """Refuse a model that is a codec only."""
+    if not model.capabilities.tasks:
+        raise ValueError(
+            f"{called} writes nothing of its own: it is a codec (otonoha encode, otonoha decode)"
+        )
+
+
 # -- names of files ------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ ABOUT = "Write a new piece: MIDI, sound and a picture of it."
 class Options:
     """Options of compose; the model's own controls join them."""
 
-    model: Positional[str] = "melody"
+    model: Positional[str] = "ensemble"
     """A model that comes with the package (otonoha models), or a model folder."""
     seed: int | None = None
     """The same seed gives the same piece; drawn by lot and printed when unset."""
@@ -88,6 +88,7 @@ def _compose(values: Values, controls: dict[str, Any], seed: int, output: Output
     from otonoha.sample.tasks import Compose, Done, Progress
 
     model = load(values.model)
+    asked.must_write(values.model, model)
     if Compose not in model.capabilities.tasks:
         raise ValueError(
             f"{values.model} does not write from nothing; give it a prompt: otonoha sample {values.model} --prompt FILE"

@@ -10,7 +10,10 @@ from typing import Any, Literal
 from otonoha.cli.flags import Positional, flags_of, parse
 from otonoha.cli.output import Output, bold, count, table
 
-ABOUT = "List the named corpora, download one, or show what is in one (or in a folder of your own)."
+ABOUT = (
+    "List the named corpora, download one, show what is in one (or in a folder of your own), make recordings of its "
+    "scores, or shards of its recordings."
+)
 MOST_SHOWN = 5
 
 
@@ -18,8 +21,9 @@ MOST_SHOWN = 5
 class Options:
     """Options of data."""
 
-    action: Positional[Literal["list", "get", "show"]]
-    """What to do."""
+    action: Positional[Literal["list", "get", "show", "render", "pack"]]
+    """What to do; `otonoha data render --help` and `otonoha data pack --help` tell of the last two: they make
+    recordings of scores, and shards of recordings."""
     name: Positional[str | None] = None
     """A corpus, for get and show; show also takes a folder or file."""
     json: bool = False
@@ -28,6 +32,11 @@ class Options:
 
 def run(argv: Sequence[str]) -> None:
     """Carry out one action."""
+    if argv and argv[0] in ("render", "pack"):
+        from otonoha.cli import make_data
+
+        getattr(make_data, argv[0])(argv[1:])
+        return
     values = parse("data", ABOUT, flags_of(Options), argv)
     output = Output(values.json)
     if values.action == "list":
@@ -47,7 +56,7 @@ def _list(output: Output) -> None:
     here = {spec.name: available(spec.name) for spec in specs}
     width = max(len(spec.name) for spec in specs)
     for spec in specs:
-        output.say(f"{bold(spec.name.ljust(width))}  {spec.what}")
+        output.say(f"{bold(spec.name.ljust(width))}  {'sound: ' if spec.sound else ''}{spec.what}")
         state = "here" if here[spec.name] else _missing(spec)
         output.say(f"{'':{width}}  {state}; {terms(spec.licence, spec.ships)}")
     output.finish({"corpora": [{**asdict(spec), "available": here[spec.name]} for spec in specs]})
@@ -56,6 +65,8 @@ def _list(output: Output) -> None:
 def _missing(spec: Any) -> str:
     if spec.home == "music21":
         return "not here: pip install 'otonoha[scores]'"
+    if spec.sound:
+        return "not here: a selection made for this project, in the folder OTONOHA_DATA names"
     return f"not here: otonoha data get {spec.name}"
 
 

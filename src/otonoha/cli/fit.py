@@ -131,7 +131,7 @@ def _begin(values: Values, flags: Sequence[Flag], own: Sequence[Flag], output: O
     config, training = _overrides(values, own, flags)
     model = family(name)(preset, **config)
     replace(model.config.train, **training)  # a wrong setting is told before the data are read
-    material = gather(values.data, output)
+    material = gather(values.data, output, kind=_kind(model))
     model.card = {
         "name": folder.name,
         "summary": f"A `{name}` model, preset `{preset}`.",
@@ -165,17 +165,18 @@ def _resume(values: Values, flags: Sequence[Flag], own: Sequence[Flag], output: 
         )
     if not any((folder / "state").glob("step-*")):
         raise ValueError(f"{folder} holds no training state to go on from; begin again with another --out")
-    material = gather(spec, output)
     from otonoha.models.pretrained import load
 
-    _train(load(folder), folder, material, training, output, resume=True)
+    model = load(folder)
+    material = gather(spec, output, kind=_kind(model))
+    _train(model, folder, material, training, output, resume=True)
 
 
 def _train(
     model: Any, folder: Path, material: Material, training: dict, output: Output, *, resume: bool
 ) -> None:
     if chief():
-        output.note(f"{model.family}: {model.config.codec} codec, run folder {asked.shown_path(folder)}")
+        output.note(f"{model.family}: {model.codec.name} codec, run folder {asked.shown_path(folder)}")
     try:
         outcome = model.fit(
             material.train, material.valid or None, out=folder, resume=resume, quiet=not chief(), **training
@@ -221,12 +222,7 @@ def _tell(model: Any, folder: Path, outcome: Any, best: float | None, output: Ou
         said = f"; best {model.config.train.monitor} loss {found} at step {outcome.best_step}"
     output.say(f"{outcome.step} steps{said}")
     output.say(f"{shown}  ({model.parameters:,} parameters)")
-    from otonoha.sample.tasks import Compose
-
-    hear = (
-        ["compose", shown] if Compose in model.capabilities.tasks else ["sample", shown, "--prompt", "FILE"]
-    )
-    output.say(f"hear it: {shlex.join(['otonoha', *hear])}")
+    output.say(f"hear it: {shlex.join(['otonoha', *_hear(model, shown)])}")
     output.finish(
         {
             "folder": folder,
@@ -238,6 +234,17 @@ def _tell(model: Any, folder: Path, outcome: Any, best: float | None, output: Ou
             "history": outcome.history,
             "card": model.card,
         }
+    )
+
+
+def _hear(model: Any, shown: str) -> list[str]:
+    """The command that lets one hear what the model has learnt."""
+    from otonoha.sample.tasks import Compose
+
+    if model.capabilities.codec:
+        return ["encode", "FILE", "--with", shown]
+    return (
+        ["compose", shown] if Compose in model.capabilities.tasks else ["sample", shown, "--prompt", "FILE"]
     )
 
 
@@ -258,7 +265,12 @@ def _new_folder(out: str | None, family: str) -> Path:
 # -- data ----------------------------------------------------------------------------------------------
 
 
-def gather(spec: str, output: Output) -> Material:
+def _kind(model: Any) -> Any:
+    """What a model learns from: a codec of sound from recordings, all others from scores."""
+    return "sound" if model.capabilities.codec else "scores"
+
+
+def gather(spec: str, output: Output, *, kind: Any = None) -> Material:
     """The pieces of all named corpora and folders, with their terms and how the reading went."""
     from otonoha.data.corpus import corpus
 
@@ -267,7 +279,7 @@ def gather(spec: str, output: Output) -> Material:
     licences, ships = {}, True
     for part in [p.strip() for p in spec.split(",") if p.strip()]:
         name, split = name_and_part(part)
-        found = corpus(name, progress=output.progress)
+        found = corpus(name, kind=kind, progress=output.progress)
         chosen = getattr(found, split or "train")
         if not chosen:
             raise ValueError(f"{name} has no pieces in {split or 'train'!r} ({found.report.summary()})")

@@ -4,7 +4,8 @@ tyro reads the command line and prints the help, made from the attribute docstri
 are checked here, so that a mistake is one line with the nearest match instead of a box.
 
 A field of type `bool` is a switch; `bool | None` makes --x and --no-x, unset by default; `Positional[str]` goes
-without a name; tuples are written with commas.
+without a name; tuples are written with commas, but a `Positional[tuple[…]]` comes last and takes all
+words that are left.
 """
 
 from __future__ import annotations
@@ -155,7 +156,8 @@ def _shape(flags: Sequence[Flag]) -> type:
             metavar=_metavar(flag),
             help_behavior_hint=said,
         )
-        kind: Any = Literal[flag.choices] if flag.choices else str if flag.kind is tuple else flag.kind
+        words = tuple[str, ...] if flag.positional else str
+        kind: Any = Literal[flag.choices] if flag.choices else words if flag.kind is tuple else flag.kind
         kind = kind if flag.required or flag.default is not None else kind | None
         marks = (tyro.conf.Positional, arg) if flag.positional else (arg,)
         default = {} if flag.required else {"default": flag.default}
@@ -173,7 +175,7 @@ def _metavar(flag: Flag) -> str | None:
 
 
 def _value(flag: Flag, value: Any) -> Any:
-    if flag.kind is tuple and value is not None:
+    if flag.kind is tuple and value is not None and not flag.positional:
         return tuple(_number(part.strip()) for part in value.split(",") if part.strip())
     return value
 
@@ -258,7 +260,7 @@ def _check_places(
     missing += [name for name, f in known.items() if f.required and name not in said]
     if missing:
         raise ValueError(f"{verb} needs {' and '.join(missing)} (otonoha {verb} --help)")
-    if len(given) > len(places):
+    if len(given) > len(places) and not (places and places[-1].kind is tuple):
         extra = given[len(places)]
         raise ValueError(f"{verb}: one word too many: {extra!r} (otonoha {verb} --help)")
 
@@ -274,7 +276,7 @@ def command(verb: str, flags: Sequence[Flag], values: Values, **changed: Any) ->
         if value is None or value == flag.default:
             continue
         if flag.positional:
-            words.append(str(value))
+            words += value if flag.kind is tuple else [str(value)]
         elif flag.kind is bool:
             words.append(flag.word if value else word("no_" + flag.name))
         else:

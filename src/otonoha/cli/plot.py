@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from otonoha.cli import asked
+from otonoha.cli.encode import codec, with_model
 from otonoha.cli.flags import Positional, Values, flags_of, parse
 from otonoha.cli.output import Output
 from otonoha.music.suggest import one_of
@@ -25,6 +26,10 @@ class Options:
     """What to draw."""
     file: Positional[str]
     """A score for roll and grid, sound for spectrogram, a run folder or its log.jsonl for loss."""
+    more: Positional[tuple[str, ...]] = ()
+    """Further sounds, drawn below the first on the same axes and scale (spectrogram only)."""
+    model: str | None = None
+    """A codec: below the sound stands what each of its levels makes of it (spectrogram only). --with is the same."""
     out: str | None = None
     """A .png, .svg or .pdf file, or a folder; a .png beside the file when unset."""
     bars: str | None = None
@@ -39,11 +44,17 @@ class Options:
 
 def run(argv: Sequence[str]) -> None:
     """Draw and write."""
-    values = parse("plot", ABOUT, flags_of(Options), argv)
-    for kind, options in {"loss": ("figure",), "grid": ("bars", "columns")}.items():
+    values = parse("plot", ABOUT, flags_of(Options), with_model(argv))
+    for kind, options in {
+        "loss": ("figure",),
+        "grid": ("bars", "columns"),
+        "spectrogram": ("model",),
+    }.items():
         for name in options:
             if getattr(values, name) is not None and values.kind != kind:
                 raise ValueError(f"--{name} has no effect with {values.kind}")
+    if values.more and values.kind != "spectrogram":
+        raise ValueError(f"plot {values.kind} draws one file; {values.more[0]!r} is one too many")
     source = Path(values.file).expanduser()
     path = asked.target(values.out, _beside(source), ".png", overwrite=values.overwrite)
     one_of(path.suffix.lower(), PICTURES, "kind of picture file")
@@ -85,14 +96,38 @@ def _bars(text: str | None) -> tuple[int, int] | None:
 
 
 def _spectrogram(values: Values, source: Path) -> Any:
-    from otonoha.io.files import read
-    from otonoha.music.audio import Audio
     from otonoha.plots.spectrogram import spectrogram
 
-    sound = read(source)
+    sounds = [(Path(f).name, _sound(f)) for f in (values.file, *values.more)]
+    if values.model is not None:
+        if values.more:
+            raise ValueError(
+                f"--model draws what a codec makes of one sound; {values.more[0]!r} is one too many"
+            )
+        sounds += _levels(codec(values.model), sounds[0][1])
+    if len(sounds) == 1:
+        return spectrogram(sounds[0][1], title=source.name)
+    return spectrogram(sounds)
+
+
+def _sound(file: str) -> Any:
+    from otonoha.io.files import read
+    from otonoha.music.audio import Audio
+
+    sound = read(Path(file).expanduser())
     if not isinstance(sound, Audio):
-        raise ValueError(f"{source} is a score; a spectrogram needs sound: otonoha render {source}")
-    return spectrogram(sound, title=source.name)
+        raise ValueError(f"{file} is a score; a spectrogram needs sound: otonoha render {file}")
+    return sound
+
+
+def _levels(model: Any, sound: Any) -> list[tuple[str, Any]]:
+    """What each level makes of the sound, the finest first."""
+    tokens = model.encode(sound)
+    names = [f"level{i}" for i in range(model.levels)]
+    rates = [tokens.streams[name].size / sound.seconds for name in names]
+    return [
+        (f"level {i}: {rate:,.0f} codes/s", model.decode(tokens, level=i)) for i, rate in enumerate(rates)
+    ]
 
 
 def _loss(values: Values, source: Path) -> Any:

@@ -114,6 +114,7 @@ def task_of(name: str | None, called: str, model: Any, prompt: Any, second: Any 
     """The task of this name, or the one that fits the prompt; `called` is the model as it was asked for."""
     from otonoha.sample import tasks
 
+    asked.must_write(called, model)
     kinds = {name: getattr(tasks, name.capitalize()) for name in get_args(Task)}
     can = [one for one, kind in kinds.items() if kind in model.capabilities.tasks]
     fits = [one for one in can if (one == "compose") == (prompt is None)]

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from symusic import Score
+
 from otonoha.data.cache import lazily
-from otonoha.data.compare import linked, near_pairs
+from otonoha.data.compare import NEAR, linked, near_pairs
 from otonoha.data.entries import Record
 from otonoha.data.report import FolderReport
 from otonoha.data.split import DEFAULT_SHARES, assign, split_of
 from otonoha.music.piece import Piece
+from otonoha.music.recording import Recording
+
+NEAR_SOUND = 0.1
+"""Recordings that share this part of their marks (io/audio_marks.py) are near-duplicates."""
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A read piece on its way into a corpus; `split` where that is settled already."""
+    """A read piece on its way into a corpus; `split` where that is settled already.
+
+    A recording has `sound`, and `score` where its notes are known; otherwise the record holds the notes.
+    """
 
     id: str
     record: Record
     labels: Mapping[str, str]
     split: str | None = None
+    sound: Recording | None = None
+    score: Callable[[], Score] | None = None
 
 
 def arrange(
@@ -33,7 +44,8 @@ def arrange(
 ) -> tuple[list[Piece], FolderReport]:
     """The pieces, each with its split, and the report. Settled splits stay as they are."""
     kept, duplicates = _distinct(rows)
-    pairs = near_pairs([row.record.runs for row in kept])
+    pairs = near_pairs([row.record.runs for row in kept], NEAR_SOUND)
+    pairs = [(a, b, share) for a, b, share in pairs if kept[a].sound or share >= NEAR]
     moved: list[tuple[str, str, str]] = []
     if any(row.split for row in kept):
         splits = [row.split or "train" for row in kept]
@@ -45,12 +57,15 @@ def arrange(
         duplicates=tuple(duplicates),
         near_duplicates=tuple(_across(kept, splits, pairs)),
         moved=tuple(moved),
+        seconds=sum(row.sound.seconds for row in kept if row.sound),
     )
     return [_piece(row, split) for row, split in zip(kept, splits)], report
 
 
 def _piece(row: Row, split: str) -> Piece:
-    return Piece(row.id, split, load_score=lazily(row.record.blob), labels=MappingProxyType(dict(row.labels)))
+    load = row.score if row.sound else lazily(row.record.blob)
+    labels = MappingProxyType(dict(row.labels))
+    return Piece(row.id, split, load_score=load, recording=row.sound, labels=labels)
 
 
 def _distinct(rows: Sequence[Row]) -> tuple[list[Row], list[tuple[str, str]]]:

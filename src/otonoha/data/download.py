@@ -79,6 +79,10 @@ def get(name: str, *, progress: Bytes | None = None) -> Path:
         raise ValueError(f"{name} is no download: it comes with music21 (pip install 'otonoha[scores]')")
     if (there := find_home(home)) is not None:
         return there
+    if home not in HOMES:
+        raise ValueError(
+            f"{name} is no download: a selection made for this project, in the folder {home!r} of OTONOHA_DATA"
+        )
     source, target = HOMES[home], target_dir()
     unfinished = target / f".{home}.unfinished"
     unfinished.mkdir(parents=True, exist_ok=True)

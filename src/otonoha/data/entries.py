@@ -31,7 +31,8 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """All pieces of one source file; `reason` says in one line why there are none.
+    """All pieces of one source file; `reason` says in one line why there are none, `skipped` (suffix, reason) which
+    pieces of several are of no use.
 
     `lasting` is False for a failure that another attempt may not meet (no time, no memory): it is not kept.
     """
@@ -39,6 +40,7 @@ class Entry:
     records: tuple[Record, ...] = ()
     reason: str = ""
     lasting: bool = True
+    skipped: tuple[tuple[str, str], ...] = ()
 
 
 def record_of(score: Score, *, suffix: str = "", labels: Mapping[str, str] | None = None) -> Record:
@@ -50,6 +52,7 @@ def dump(entry: Entry) -> bytes:
     """An entry as bytes: a JSON header, then for each record its runs and its blob."""
     header = {
         "reason": entry.reason,
+        "skipped": entry.skipped,
         "records": [[r.suffix, dict(r.labels), r.signature, len(r.runs), len(r.blob)] for r in entry.records],
     }
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -62,7 +65,8 @@ def undump(data: bytes) -> Entry:
     try:
         (size,) = struct.unpack_from("<I", data)
         header = json.loads(data[4 : 4 + size])
-        return Entry(tuple(_records(header["records"], data, 4 + size)), header["reason"])
+        records = tuple(_records(header["records"], data, 4 + size))
+        return Entry(records, header["reason"], skipped=tuple((a, b) for a, b in header["skipped"]))
     except (struct.error, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"not an entry of a shelf ({error})") from None
 

@@ -1,7 +1,7 @@
 """The named corpora: what they are, under which terms, and where they come from.
 
 `ships` answers one question: may weights trained on this corpus be passed on? Each loader lives in the file
-of its family (chorales, openscore, folk, jsb) and is imported when asked for.
+of its family (chorales, openscore, folk, jsb, recordings) and is imported when asked for.
 """
 
 from __future__ import annotations
@@ -32,11 +32,17 @@ class CorpusSpec:
     loader: str
     """`module:function` in otonoha.data; the function yields pieces and a report."""
     fixed_split: bool = True
+    sound: bool = False
+    """Recordings, not scores."""
     default: bool = True
     """False for what is used by explicit name only; its terms are to be shown then."""
 
 
 _MUSIC21 = "https://github.com/cuthbertLab/music21 (its corpus)"
+_RECORDINGS = (
+    "https://github.com/librosa/data, https://github.com/TheSmallTeaBoi/the-libre-sample-pack, "
+    "https://github.com/unknown-horizons/unknown-horizons (a selection)"
+)
 _CC0 = "CC0 1.0"
 
 _ALL = (
@@ -118,6 +124,27 @@ _ALL = (
         "https://github.com/czhuang/JSB-Chorales-dataset",
         "jsb-chorales",
         "jsb:load",
+        default=False,
+    ),
+    CorpusSpec(
+        "recordings",
+        "13 minutes of music, loops, single sounds, speech and nature with artist, genre and kind",
+        "CC0 1.0, CC BY 3.0 and 4.0, public domain (label `licence`; credit: `author`)",
+        True,
+        _RECORDINGS,
+        "audio",
+        "recordings:load_free",
+        sound=True,
+    ),
+    CorpusSpec(
+        "recordings-all",
+        "28 minutes: the same and orchestral game music that is share-alike",
+        "as recordings, and CC BY-SA 3.0 (label `licence`): do not pass on weights",
+        False,
+        _RECORDINGS,
+        "audio",
+        "recordings:load_all",
+        sound=True,
         default=False,
     ),
 )

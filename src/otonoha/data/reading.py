@@ -14,6 +14,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,8 @@ Progress = Callable[[int, int, str], None]
 TIME_LIMIT = 60.0
 """Seconds one file may take before its reader is ended."""
 
+SAVE_EVERY = 120.0
+"""Seconds of reading that a kill may cost."""
 FILES_PER_WORKER = 8
 READERS = ("io/files.py", "io/guard.py", "io/measures.py")
 """What the readers of all formats share."""
@@ -51,6 +54,13 @@ def read_all(
     keys = {name: _key(name, path) for name, path in files.items()}
     entries = {name: undump(known[key]) for name, key in keys.items() if key in known}
     missing = [name for name in files if name not in entries]
+
+    def keep() -> None:
+        kept = {k: entries[name] for name, k in keys.items() if name in entries and entries[name].lasting}
+        if kept.keys() != known.keys():
+            save_shelf(shelf, version, {k: known.get(k) or dump(entry) for k, entry in kept.items()})
+
+    saved = time.monotonic()
     try:
         if missing:
             team = workers or min(os.cpu_count() or 1, -(-len(missing) // FILES_PER_WORKER))
@@ -59,10 +69,11 @@ def read_all(
                     entries[name] = entry
                     if progress:
                         progress(done, len(missing), name)
+                    if time.monotonic() - saved > SAVE_EVERY:
+                        keep()
+                        saved = time.monotonic()
     finally:  # an interruption loses nothing of what was read
-        kept = {k: entries[name] for name, k in keys.items() if name in entries and entries[name].lasting}
-        if kept.keys() != known.keys():
-            save_shelf(shelf, version, {k: known.get(k) or dump(entry) for k, entry in kept.items()})
+        keep()
     return {name: entries[name] for name in files}
 
 
@@ -81,7 +92,15 @@ def readers_version() -> str:
 
     root = Path(__file__).parent.parent
     digest = hashlib.sha256(symusic.__version__.encode())
-    for pattern in ("io/*midi*.py", "io/*xml*.py", "io/*abc*.py", *READERS, "music/*.py", "data/*.py"):
+    for pattern in (
+        "io/*midi*.py",
+        "io/*xml*.py",
+        "io/*abc*.py",
+        "io/audio_s*.py",
+        *READERS,
+        "music/*.py",
+        "data/*.py",
+    ):
         for source in sorted(root.glob(pattern)):
             digest.update(source.read_bytes())
     return digest.hexdigest()[:16]

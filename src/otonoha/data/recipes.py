@@ -11,6 +11,7 @@ from pathlib import Path
 
 from symusic import Score
 
+from otonoha.data.audio_index import sound_entry
 from otonoha.data.entries import Entry, record_of
 from otonoha.music.markers import marker
 from otonoha.music.suggest import one_of
@@ -19,6 +20,8 @@ from otonoha.music.voices import is_monophonic, melody
 
 Found = list[tuple[str, Score, dict[str, str]]]
 
+SOUND = "sound"
+"""The recipe for recordings: what they hold besides sound, audio_index.py says."""
 VOICES = ("soprano", "alto", "tenor", "bass")
 SCORE_SUFFIXES = (".mid", ".midi", ".musicxml", ".xml", ".mxl", ".abc")
 
@@ -105,6 +108,8 @@ RECIPES: dict[str, Callable[[Path], Found]] = {
 def read_entry(recipe: str, path: str) -> Entry:
     """Apply a recipe; every failure becomes the entry's reason."""
     try:
+        if recipe == SOUND:
+            return sound_entry(Path(path))
         found = RECIPES[one_of(recipe, RECIPES, "recipe")](Path(path))
         return Entry(tuple(record_of(score, suffix=suffix, labels=labels) for suffix, score, labels in found))
     except MemoryError:

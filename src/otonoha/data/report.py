@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from otonoha.io.audio_scan import KINDS
 from otonoha.music.piece import SPLITS, Piece
 
 
@@ -22,12 +24,14 @@ class FolderReport:
     """(piece, piece, share of common twelve-interval runs) for near-duplicates in different splits."""
     moved: tuple[tuple[str, str, str], ...] = ()
     """(piece, its own split, the split it went to): with its group, or so that no split is empty."""
+    seconds: float = 0.0
+    """How long the recordings among them are together."""
 
     def summary(self) -> str:
         """One line."""
         told = (
-            (self.read, "piece", "read"),
-            (len(self.skipped), "file", "skipped"),
+            (self.read, "piece", "read" + (f" ({length(self.seconds)} of sound)" if self.seconds else "")),
+            (len(self.skipped), "file", "skipped" + self._kinds()),
             (len(self.duplicates), "duplicate", "left out"),
             (len(self.near_duplicates), "near-duplicate pair", "across the split"),
         )
@@ -36,6 +40,18 @@ class FolderReport:
             for i, (count, noun, what) in enumerate(told)
             if count or not i
         )
+
+    def _kinds(self) -> str:
+        """How many recordings were skipped for which kind of reason."""
+        found = Counter(reason.split(":")[0] for _, reason in self.skipped)
+        told = ", ".join(f"{found[kind]} {kind}" for kind in KINDS if found[kind])
+        return f" ({told})" if told else ""
+
+
+def length(seconds: float) -> str:
+    """A length of sound for people: 12.3 s, 4.5 min or 6.7 h."""
+    size, unit = next(((s, u) for s, u in ((3600, "h"), (60, "min")) if seconds >= s), (1, "s"))
+    return f"{seconds / size:.1f} {unit}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Audio files <-> Audio: WAV, FLAC, Ogg and MP3 through libsndfile; resampling through soxr."""
+"""Audio files <-> Audio: WAV, FLAC, Ogg (Vorbis, Opus) and MP3 through libsndfile. Slices: see audio_slices.py."""
 
 from __future__ import annotations
 
@@ -8,23 +8,29 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from otonoha.io.audio_scan import missing_bytes
+from otonoha.io.audio_slices import reason
 from otonoha.io.guard import atomic, load_bytes
 from otonoha.music.audio import Audio
+from otonoha.music.resample import resample as resample
 from otonoha.music.suggest import one_of
 
 FORMATS = {
     ".wav": ("WAV", "PCM_16"),
     ".flac": ("FLAC", "PCM_16"),
     ".ogg": ("OGG", "VORBIS"),
+    ".opus": ("OGG", "OPUS"),
     ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
 MAX_BYTES = 2**30
 MAX_SAMPLES = 2**30
 HEADROOM = 0.99
-SLACK = 64
+OPUS_KBPS = (6, 256)
+OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 
 
 def read_audio(
@@ -38,7 +44,8 @@ def read_audio(
     import soundfile
 
     data = load_bytes(path, limit=limit)
-    _check_wav(path, data)
+    if missing := missing_bytes(io.BytesIO(data)):
+        raise ValueError(f"{path}: damaged, at least {missing:,} bytes of sound are missing")
     try:
         with _quiet(), soundfile.SoundFile(io.BytesIO(data)) as file:
             first = min(max(round(start * file.samplerate), 0), file.frames)
@@ -52,7 +59,7 @@ def read_audio(
             samples = file.read(wanted, dtype="float32", always_2d=True)
             rate = file.samplerate
     except (soundfile.LibsndfileError, RuntimeError, MemoryError, OverflowError) as error:
-        raise ValueError(f"{path}: no readable sound file ({_reason(error)})") from None
+        raise ValueError(f"{path}: no readable sound file ({reason(error)})") from None
     if not len(samples):
         raise ValueError(f"{path}: it holds no sound" + (" there" if start or stop is not None else ""))
     if len(samples) < wanted:
@@ -79,40 +86,23 @@ def _quiet() -> Iterator[None]:
         os.close(stderr)
 
 
-def _check_wav(path: str | Path, data: bytes) -> None:
-    """Refuse a WAV file that was cut short: libsndfile would read what is left without a word."""
-    at = 12
-    while data[:4] == b"RIFF" and at + 8 <= len(data):
-        name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
-        missing = at + 8 + size - len(data)
-        if name == b"data":
-            streamed = size in (0, 0xFFFFFFFF)  # written before its length was known
-            if missing > SLACK and not streamed:
-                raise ValueError(f"{path}: damaged, {missing:,} of {size:,} bytes of sound are missing")
-            return
-        at += 8 + size + size % 2
-
-
 def _check_promise(path: str | Path, size: int, frames: int, channels: int) -> None:
     """Refuse to make room for more sound than any codec could have put into the file."""
     if frames * channels > 2**16 * max(size, 2**12):
         raise ValueError(f"{path}: damaged, {size:,} bytes cannot hold {frames:,} frames")
 
 
-def _reason(error: Exception) -> str:
-    return str(error).removeprefix("Error opening <_io.BytesIO object").split(">: ")[-1].strip().rstrip(".")
+def write_audio(audio: Audio, path: str | Path, *, kbps: float | None = None) -> Path:
+    """Write by extension: .wav and .flac (16 bit), .ogg (Vorbis), .opus, .mp3.
 
-
-def write_audio(audio: Audio, path: str | Path) -> Path:
-    """Write by extension: .wav and .flac (16 bit), .ogg (Vorbis), .mp3.
-
-    Samples that are no numbers are refused (ValueError); sound that would clip is scaled down to a peak of
-    0.99, with a warning.
+    `kbps` is for .opus only: about how many kbit/s in all. Samples that are no numbers are refused (ValueError);
+    sound that would clip is scaled down to a peak of 0.99, with a warning.
     """
     import soundfile
 
     path = Path(path).expanduser()
     kind, subtype = FORMATS[one_of(path.suffix.lower(), FORMATS, "sound file extension")]
+    options = _opus_options(audio, path, kbps)
     samples = audio.samples
     if not np.isfinite(samples).all():
         raise ValueError(f"{path} not written: some samples are no numbers (NaN or infinite)")
@@ -122,21 +112,30 @@ def write_audio(audio: Audio, path: str | Path) -> Path:
     with atomic(path) as temporary:
         try:
             with soundfile.SoundFile(
-                temporary, "w", audio.rate, audio.channels, format=kind, subtype=subtype
+                temporary, "w", audio.rate, audio.channels, format=kind, subtype=subtype, **options
             ) as file:
                 for at in range(0, samples.shape[1], 2**16):  # long Vorbis writes can crash libsndfile
                     file.write(samples[:, at : at + 2**16].T)
         except soundfile.LibsndfileError as error:
-            raise ValueError(f"{path} cannot be written as {kind}: {_reason(error)}") from None
+            raise ValueError(f"{path} cannot be written as {kind}: {reason(error)}") from None
     return path
 
 
-def resample(audio: Audio, rate: int) -> Audio:
-    """The same sound at another rate in Hz (soxr, high quality)."""
-    if not 1 <= rate <= 768_000:
-        raise ValueError(f"rate must lie in 1-768000 Hz, got {rate}")
-    if rate == audio.rate:
-        return audio
-    import soxr
-
-    return Audio(soxr.resample(audio.samples.T, audio.rate, rate, quality="HQ").T, rate)
+def _opus_options(audio: Audio, path: Path, kbps: float | None) -> dict[str, Any]:
+    """Opus has rates of its own, and a bit rate that libsndfile calls a level of compression from 0 to 1."""
+    if path.suffix.lower() != ".opus":
+        if kbps is not None:
+            raise ValueError(f"{path}: kbps is for .opus only")
+        return {}
+    if audio.rate not in OPUS_RATES:
+        allowed = ", ".join(map(str, OPUS_RATES))
+        raise ValueError(
+            f"{path} not written: Opus has no rate of {audio.rate} Hz, only {allowed}; resample first"
+        )
+    if kbps is None:
+        return {}
+    low, high = OPUS_KBPS
+    if not low * audio.channels <= kbps <= high * audio.channels:
+        raise ValueError(f"kbps must lie in {low}-{high} for each channel, got {kbps:g} for {audio.channels}")
+    level = (high - kbps / audio.channels) / (high - low)
+    return {"compression_level": level}

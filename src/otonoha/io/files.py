@@ -12,7 +12,7 @@ from otonoha.music.audio import Audio
 from otonoha.music.suggest import one_of
 
 SCORE_SUFFIXES = (".mid", ".midi", ".musicxml", ".xml", ".mxl")
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 AUDIO_HEADS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM")
 
 
@@ -60,7 +60,7 @@ def _kind(data: bytes, suffix: str) -> str:
 
 
 def write(music: Any, path: str | Path) -> Path:
-    """Write a Score (.mid, .musicxml, .xml, .mxl), Audio (.wav, .flac, .ogg, .mp3) or a Take's music.
+    """Write a Score (.mid, .musicxml, .xml, .mxl), Audio (.wav, .flac, .ogg, .opus, .mp3) or a Take's music.
 
     Folders are made; an earlier file is replaced only when the new one is whole. Raises ValueError for what
     the file cannot hold and OSError (one line) for trouble with the disk.

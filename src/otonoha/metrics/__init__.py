@@ -1,5 +1,5 @@
 """Pure functions of music: one file per question; `compare` puts generated scores beside real ones, `band_report`
-generated phrases of a band.
+generated phrases of a band, `sound_report` what a codec made of recordings.
 
 `oto.metrics.report(generated, real)`, `oto.metrics.distance(generated, real)` and the others are looked up when they
 are used, and so are the files themselves: `oto.metrics.band_report.report(…)`.
@@ -20,7 +20,10 @@ _HOMES = {
     "yardstick": "band_report",
     "beside_published": "published",
 }
-_FILES = ("played", "band", "together", "copies", "published", "band_report")
+_FILES = (
+    *("played", "band", "together", "copies", "published", "band_report"),
+    *("sound", "sound_events", "sound_codes", "sound_report"),
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -25,7 +25,9 @@ from torch import nn
 from otonoha import tokens as codecs
 from otonoha.models import card
 from otonoha.models.config import from_json, to_json
+from otonoha.music.audio import Audio
 from otonoha.music.piece import Piece
+from otonoha.music.recording import Held
 from otonoha.music.suggest import one_of
 from otonoha.sample import controls as knobs
 from otonoha.sample.job import Job
@@ -48,6 +50,8 @@ class Capabilities:
     likelihood: bool = False
     """"exact": nats per symbol are those of the whole sequence."""
     explain: bool = False
+    codec: bool = False
+    """The model is a Codec itself: it turns sound into tokens and back."""
     measure: str = "nats"
     """Unit of the "loss" of `evaluate`."""
 
@@ -74,8 +78,7 @@ class Model:
         if codec is not None:
             options["codec"] = codec if isinstance(codec, str) else codec.name
         self.config = dataclasses.replace(config, **options)
-        own = codecs.codec(self.config.codec) if codec is None or isinstance(codec, str) else codec
-        self.codec = cast(Codec, own)
+        self.codec = self._own_codec(codec)
         self.defaults: dict[str, Any] = {}
         """Defaults of the controls that belong to this checkpoint."""
         self.card: dict[str, Any] = {}
@@ -150,15 +153,15 @@ class Model:
 
     def fit(
         self,
-        pieces: Sequence[Piece | Score],
-        valid: Sequence[Piece | Score] | None = None,
+        pieces: Sequence[Piece | Score | Audio],
+        valid: Sequence[Piece | Score | Audio] | None = None,
         *,
         out: str | Path | None = None,
         resume: bool = False,
         quiet: bool = False,
         **settings: Any,
     ) -> loop.Outcome:
-        """Learn from pieces (or Scores). Afterwards the model holds the weights that were best on `valid`.
+        """Learn from pieces (or Scores, or Audio). Afterwards the model holds the weights that were best on `valid`.
 
         `settings` override those of the config (steps=…, lr=…, see train.settings.Settings). With `out` the
         run lives in that folder (log, training state, the model) and can be resumed.
@@ -262,8 +265,10 @@ class Model:
         with torch.inference_mode():
             return self.explained(_score(music))
 
-    def save(self, folder: str | Path, *, half: bool = False) -> Path:
-        """Write a folder that rebuilds the model: config.json, model.safetensors, README.md."""
+    def save(self, folder: str | Path, *, half: bool = False, int8: bool = False) -> Path:
+        """Write a folder that rebuilds the model: config.json, model.safetensors, README.md. `half`: numbers in two
+        bytes; `int8`: large matrices in one.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         described = {
@@ -274,9 +279,8 @@ class Model:
             "controls": self.defaults,
             "card": self.card,
         }
-        checkpoint.save_weights(
-            folder / "model.safetensors", self.networks, dtype=torch.float16 if half else None
-        )
+        dtype = torch.float16 if half else None
+        checkpoint.save_weights(folder / "model.safetensors", self.networks, dtype=dtype, int8=int8)
         _write(folder / "config.json", json.dumps(described, indent=1, ensure_ascii=False))
         _write(folder / "README.md", card.render(self))
         return folder
@@ -291,7 +295,7 @@ class Model:
         try:
             model = cls(
                 from_json(cls.Config, described["config"]),
-                codec=cast(Codec, codecs.from_dict(described["codec"])),
+                codec=cls._codec_from(described["codec"]),
             )
             model.defaults, model.card = dict(described.get("controls", {})), dict(described.get("card", {}))
             model._turned(model.defaults)
@@ -308,14 +312,24 @@ class Model:
 
     # -- helpers of the verbs --------------------------------------------------------------------------
 
+    def _own_codec(self, codec: Codec | str | None) -> Codec:
+        """The codec that was given, or that the config names."""
+        if codec is None or isinstance(codec, str):
+            return cast(Codec, codecs.codec(self.config.codec))
+        return codec
+
+    @classmethod
+    def _codec_from(cls, described: Mapping[str, Any]) -> Codec | None:
+        """The codec that a model folder describes."""
+        return cast(Codec, codecs.from_dict(described))
+
     skipped: list[tuple[str, str]] = []  # noqa: RUF012  (replaced, never altered in place, by the verbs)
 
     @property
     def fingerprint(self) -> str:
         """Changes with the weights, the config or the codec."""
-        digest = hashlib.sha256(
-            json.dumps([self.family, to_json(self.config), self.codec.fingerprint]).encode()
-        )
+        codec = [] if self.capabilities.codec else [self.codec.fingerprint]
+        digest = hashlib.sha256(json.dumps([self.family, to_json(self.config), *codec]).encode())
         for name, t in sorted(self.networks.state_dict().items()):
             digest.update(name.encode() + t.detach().cpu().numpy().tobytes())
         return f"{self.family}-{digest.hexdigest()[:12]}"
@@ -345,6 +359,9 @@ class Model:
     def _request(
         self, task: Any, prompt: Any, seed: int | None, controls: Any, turned: dict[str, Any]
     ) -> Request:
+        if not self.capabilities.tasks:
+            asked = getattr(task, "__name__", type(task).__name__) if task is not None else "sample"
+            raise ValueError(f"{self.family} cannot do {asked}: it is a codec (encode, decode)")
         if task is None:
             fitting = [t for t in self.capabilities.tasks if _takes_prompt(t) == (prompt is not None)]
             task = fitting[0] if fitting else (Compose if prompt is None else Continue)
@@ -403,11 +420,14 @@ def _write(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-def _pieces(items: Sequence[Piece | Score], split: str) -> list[Piece]:
-    return [
-        x if isinstance(x, Piece) else Piece(f"{split}-{i}", split, load_score=partial(_score, x))
-        for i, x in enumerate(items)
-    ]
+def _pieces(items: Sequence[Piece | Score | Audio], split: str) -> list[Piece]:
+    return [_piece(x, f"{split}-{i}", split) for i, x in enumerate(items)]
+
+
+def _piece(x: Any, name: str, split: str) -> Piece:
+    if isinstance(x, Audio):
+        return Piece(name, split, recording=Held(x))
+    return x if isinstance(x, Piece) else Piece(name, split, load_score=partial(_score, x))
 
 
 def _score(music: Any) -> Score:

@@ -14,6 +14,7 @@ FAMILIES = {
     "lstm_attention": "LSTMAttention",
     "musegan": "MuseGAN",
     "music_transformer": "MusicTransformer",
+    "vqvae": "VQVAE",
 }
 """Room under otonoha.models -> name of its model class."""
 

@@ -20,17 +20,26 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 State = dict[str, Tensor]
+LARGE, SCALE = 1 << 16, ".row_scale"
 _STEP = re.compile(r"step-(\d+)")
 
 
-def save_weights(path: Path, networks: nn.Module, *, dtype: torch.dtype | None = None) -> None:
-    """Write the weights, floating ones as `dtype`."""
+def save_weights(
+    path: Path, networks: nn.Module, *, dtype: torch.dtype | None = None, int8: bool = False
+) -> None:
+    """Write the weights, floating ones as `dtype` unless they are too large for it (sums and counts may be).
+
+    `int8`: large matrices take one byte a weight and one scale a row, which is how the decoders for CPU read them.
+    """
     tensors = {}
     for name, t in networks.state_dict().items():
         t = t.detach().cpu()
-        tensors[name] = (
-            (t.to(dtype) if dtype is not None and t.is_floating_point() else t).contiguous().clone()
-        )
+        if int8 and t.is_floating_point() and t.ndim == 2 and t.numel() >= LARGE:
+            tensors[name], tensors[name + SCALE] = _in_bytes(t)
+            continue
+        if dtype is not None and t.is_floating_point() and bool(t.to(dtype).isfinite().all()):
+            t = t.to(dtype)
+        tensors[name] = t.contiguous().clone()
     beside = path.with_name(path.name + ".tmp")
     try:
         save_file(tensors, beside)
@@ -40,13 +49,30 @@ def save_weights(path: Path, networks: nn.Module, *, dtype: torch.dtype | None =
         raise OSError(f"could not write {path}: {error}; what was saved before is intact") from error
 
 
+def _in_bytes(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """(R, C) -> int8 (R, C) and the scale (R,) of each row: the largest of a row is 127."""
+    scale = (matrix.float().abs().amax(1) / 127).clamp(min=1e-12)
+    return (matrix.float() / scale[:, None]).round().to(torch.int8), scale
+
+
+def _out_of_bytes(found: State) -> State:
+    """Matrices of bytes and their scales as matrices again."""
+    scales = {n: found.pop(n) for n in [n for n in found if n.endswith(SCALE)]}
+    for name, scale in scales.items():
+        matrix = found.get(name.removesuffix(SCALE))
+        if matrix is None or matrix.ndim != 2 or scale.shape != matrix.shape[:1]:
+            raise ValueError(f"{name} belongs to no matrix")
+        found[name.removesuffix(SCALE)] = matrix.float() * scale[:, None]
+    return found
+
+
 def load_weights(path: Path, networks: nn.Module) -> None:
     """Read weights into `networks`; missing, surplus or misshapen ones, and numbers that are not finite,
     are one clear ValueError."""
     if not path.is_file():
         raise ValueError(f"{path.parent} holds no {path.name}; is it a model folder, and is it complete?")
     try:
-        found = load_file(path)
+        found = _out_of_bytes(load_file(path))
     except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     wanted = networks.state_dict()

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from otonoha.train import checkpoint
 from otonoha.train.log import Log
-from otonoha.train.objective import Context, Objective, make_optimiser
+from otonoha.train.objective import Context, Objective, ema_decay, make_optimiser
 from otonoha.train.settings import Settings
 
 
@@ -177,6 +177,7 @@ class _Loop:
         self.players = {o.name: self._player(o) for o in training.objectives}
         self.outcome = Outcome()
         self.ema = self._copy() if settings.ema else {}
+        self.followed = _not_averaged(training.networks)
         self.best: checkpoint.State = {}
         self.seen = [0.0, 0.0]  # loss x targets and targets since the last evaluation
 
@@ -323,12 +324,12 @@ class _Loop:
         return bool(flag)
 
     def _track(self, step: int) -> None:
-        """Move the averaged weights; they follow quickly at first."""
-        decay = min(self.settings.ema, (step + 1) / (step + 10))
+        """Move the averaged weights; what a module does not want averaged is taken over as it is."""
+        decay = ema_decay(step, self.settings)
         if self.ema:
             now = self.networks.state_dict()
             for name, average in self.ema.items():
-                if average.is_floating_point():
+                if average.is_floating_point() and name not in self.followed:
                     average.lerp_(now[name].detach(), 1 - decay)
                 else:
                     average.copy_(now[name])
@@ -432,6 +433,16 @@ class _Loop:
                 index, field_name = key.split("/")
                 values.setdefault(int(index), {})[field_name] = tensor
             optimiser.load_state_dict({**optimiser.state_dict(), "state": values})
+
+
+def _not_averaged(networks: nn.Module) -> set[str]:
+    """Buffers of modules that say `averaged = False`: a codebook is a moving average already, and jumps at times."""
+    return {
+        f"{path}.{name}"
+        for path, module in networks.named_modules()
+        if not getattr(module, "averaged", True)
+        for name, _ in module.named_buffers(recurse=False)
+    }
 
 
 def _under(state: checkpoint.State, prefix: str) -> checkpoint.State:

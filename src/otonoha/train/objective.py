@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from otonoha.train.adam import PlainAdam
 from otonoha.train.settings import Settings
 
 
@@ -70,6 +71,8 @@ def make_optimiser(objective: Objective, settings: Settings) -> torch.optim.Opti
         return torch.optim.RMSprop(parameters, lr=lr, alpha=0.9, eps=1e-7)
     if settings.optimiser == "adam":
         return torch.optim.Adam(parameters, lr=lr, betas=settings.betas)
+    if settings.optimiser == "jukebox":
+        return PlainAdam(parameters, lr=lr, betas=settings.betas, weight_decay=settings.weight_decay)
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
@@ -87,3 +90,8 @@ def lr_factor(step: int, settings: Settings) -> float:
     if settings.schedule == "inverse-sqrt":
         return math.sqrt(max(1, settings.warmup) / (step + 1))
     return 1.0
+
+
+def ema_decay(step: int, settings: Settings) -> float:
+    """Decay of the averaged weights at `step` (from 0): they follow quickly at first, unless they should not."""
+    return min(settings.ema, (step + 1) / (step + 10)) if settings.ema_quick else settings.ema

@@ -22,12 +22,12 @@ class Settings:
     """How the learning rate goes on after the warm-up."""
     warmup: int = 100
     """Steps until the learning rate reaches its peak."""
-    optimiser: Literal["adamw", "rmsprop", "adam"] = "adamw"
-    """The optimiser; rmsprop is the book's."""
+    optimiser: Literal["adamw", "rmsprop", "adam", "jukebox"] = "adamw"
+    """The optimiser; rmsprop is the book's, jukebox an Adam whose epsilon stays outside of the bias correction."""
     betas: tuple[float, float] = (0.9, 0.98)
     """Decay rates of Adam's two moments."""
     weight_decay: float = 0.05
-    """Decoupled weight decay of adamw, on matrices only."""
+    """Decoupled weight decay: of adamw on matrices only, of jukebox on everything."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 leaves it alone."""
     accumulate: int = 1
@@ -36,6 +36,8 @@ class Settings:
     """bf16 runs the forward pass under autocast; weights and optimiser stay fp32."""
     ema: float = 0.0
     """Decay of the moving average of the weights that is evaluated and kept; 0 switches it off."""
+    ema_quick: bool = True
+    """Let the average follow faster during the first steps, so that it forgets the untrained weights."""
     transpose: bool = True
     """Move every piece to a random key at every visit, within the range."""
     eval_every: int = 100

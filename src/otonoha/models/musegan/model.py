@@ -129,7 +129,7 @@ class MuseGAN(Model):
 
     from_pretrained = load
 
-    def save(self, folder: str | Path, *, half: bool = False) -> Path:
+    def save(self, folder: str | Path, *, half: bool = False, int8: bool = False) -> Path:
         """The folder of the model; after a training with what the critic thinks of real phrases."""
         if self._real is not None:
             learning = self.networks.training
@@ -138,7 +138,7 @@ class MuseGAN(Model):
                 scores = self.design.opinion(self._real.to(self.design.device))
                 self.networks.train(learning)
             self.card[REAL] = [round(float(q), 4) for q in np.quantile(scores, np.linspace(0, 1, 21))]
-        return super().save(folder, half=half)
+        return super().save(folder, half=half, int8=int8)
 
     save_pretrained = save
 

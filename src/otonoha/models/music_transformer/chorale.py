@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from otonoha.models.music_transformer.chorale_batches import Crops, FrameBatch, Said, Song, whole, with_said
 from otonoha.models.music_transformer.chorale_config import ChoraleConfig
 from otonoha.models.music_transformer.chorale_network import ChoraleNetwork
+from otonoha.models.music_transformer.chorale_taught import Teacher, taught_nats
 from otonoha.models.music_transformer.frames import VOICES
 from otonoha.models.music_transformer.memory import Corpus, remembered
 from otonoha.music.piece import Piece
@@ -48,6 +49,8 @@ class Chorale:
 
     name: ClassVar[str] = "chorale"
     recall: Recall = staticmethod(recall)
+    teacher: Teacher | None = None
+    """Who teaches, besides the pieces; set it before `fit`."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -104,6 +107,9 @@ class Chorale:
         if self.config.channels:
             said = self.recall(Corpus(self._corpus), [s.pitch for s in songs], True)
             songs = [with_said(s, *each) for s, each in zip(songs, said, strict=True)]
+        if self.teacher is not None:
+            taught = self.teacher.chances([s.pitch for s in songs])
+            songs = [replace(s, taught=chances) for s, chances in zip(songs, taught, strict=True)]
         return Crops(
             songs,
             shifts,
@@ -127,16 +133,23 @@ class Chorale:
         return [Objective("nats", self.model.networks.parameters(), self.loss)]
 
     def loss(self, batch: FrameBatch, context: Context) -> tuple[Tensor, dict[str, Any]]:
-        """Mean nats per note; voices in random order now and then, channels silenced now and then."""
+        """Mean nats per note; voices in random order now and then, channels silenced now and then.
+
+        A teacher is heard in the batches that have the usual order.
+        """
         B, dice = len(batch), context.generator
         decided = SATB.expand(B, 1, VOICES, VOICES)
-        if torch.rand((), generator=dice) < self.config.any_order:
+        shuffled = bool(torch.rand((), generator=dice) < self.config.any_order)
+        if shuffled:
             rank = torch.rand(B, VOICES, generator=dice).argsort(dim=1)
             decided = (rank[:, :, None] > rank[:, None])[:, None]
         speak = torch.rand(B, 9, generator=dice) >= self.config.channel_dropout
         device = context.device
         logits = self.network(batch.inputs, decided.to(device), speak.to(device))
-        return nats(logits, self.network.class_of(batch.inputs.pitch), batch.mask).sum() / batch.targets, {}
+        each = nats(logits, self.network.class_of(batch.inputs.pitch), batch.mask)
+        if self.teacher is not None and batch.taught is not None and not shuffled:
+            each = torch.lerp(each, taught_nats(logits, batch, self.config.margin), self.teacher.share)
+        return each.sum() / batch.targets, {}
 
     # -- measuring -------------------------------------------------------------------------------------
 

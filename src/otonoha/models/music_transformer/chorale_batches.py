@@ -1,7 +1,8 @@
-"""Chorales as training batches and as whole pieces. Axes: B crops, T frames, 4 voices.
+"""Chorales as training batches and as whole pieces. Axes: B crops, T frames, 4 voices, S symbols of the codec.
 
 A crop takes its first "frame before" from the piece, and what the memory says from the whole past: nothing is lost
-but the attention beyond the crop's edge. A batch is a pure function of (seed, update).
+but the attention beyond the crop's edge. A batch is a pure function of (seed, update). Where a teacher's chances lie
+beside the pieces, crops carry them along for distillation (Hinton, Vinyals and Dean 2015).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Song:
     pitch: np.ndarray
     table: Frames
     said: tuple[Said, ...] = ()
+    taught: np.ndarray | None = None
+    """(T, 4, S) a teacher's chances of the codec's symbols, in the written key."""
 
     @classmethod
     def of(cls, pitch: np.ndarray, *said: Said, reference: int | None = None) -> Song:
@@ -40,10 +43,15 @@ class Song:
 
 @dataclass(frozen=True, eq=False)
 class FrameBatch:
-    """Inputs, and `mask` (B, T) bool of the frames that exist."""
+    """Inputs, and `mask` (B, T) bool of the frames that exist.
+
+    With a teacher: `taught` (B, T, 4, S) its chances in the written key, `shift` (B,) how much higher the crop is.
+    """
 
     inputs: FrameInputs
     mask: Tensor
+    taught: Tensor | None = None
+    shift: Tensor | None = None
 
     @property
     def targets(self) -> float:
@@ -55,15 +63,16 @@ class FrameBatch:
 
     def rows(self, index: slice) -> FrameBatch:
         """Some of the crops."""
-        return FrameBatch(_each(self.inputs, lambda x: x[index]), self.mask[index])
+        return self._all(lambda x: x[index])
 
     def to(self, device: torch.device) -> FrameBatch:
         """The same on a device."""
-        return FrameBatch(_each(self.inputs, lambda x: x.to(device)), self.mask.to(device))
+        return self._all(lambda x: x.to(device))
 
-
-def _each(inputs: FrameInputs, change: Callable[[Tensor], Tensor]) -> FrameInputs:
-    return FrameInputs(**{f.name: change(getattr(inputs, f.name)) for f in fields(inputs)})
+    def _all(self, change: Callable[[Tensor], Tensor]) -> FrameBatch:
+        inputs = FrameInputs(**{f.name: change(getattr(self.inputs, f.name)) for f in fields(self.inputs)})
+        rest = (None if x is None else change(x) for x in (self.taught, self.shift))
+        return FrameBatch(inputs, change(self.mask), *rest)
 
 
 def crop(song: Song, start: int, stop: int, shift: int = 0, bag: int = 0) -> dict[str, np.ndarray]:
@@ -87,6 +96,8 @@ def crop(song: Song, start: int, stop: int, shift: int = 0, bag: int = 0) -> dic
         "reference": reference[now],
         "time": np.arange(start, stop),
     }
+    if song.taught is not None:
+        found |= {"taught": song.taught[now], "shift": np.array(shift)}
     if song.said:
         shares, strength = song.said[bag]
         return found | {"shares": shares[now], "strength": strength[now]}
@@ -101,8 +112,11 @@ def collate(crops: Sequence[dict[str, np.ndarray]]) -> FrameBatch:
     """Pad crops to the longest."""
     lengths = [len(c["time"]) for c in crops]
     longest = max(lengths)
+    shift = torch.tensor([int(c["shift"]) for c in crops]) if "shift" in crops[0] else None
     tensors = {}
     for name, first in crops[0].items():
+        if name == "shift":
+            continue
         kind = first.dtype if first.dtype.kind == "f" else np.int64
         rows = np.full(
             (len(crops), longest, *first.shape[1:]), -1 if name in ("pitch", "before") else 0, kind
@@ -111,7 +125,8 @@ def collate(crops: Sequence[dict[str, np.ndarray]]) -> FrameBatch:
             row[: len(c[name])] = c[name]
         tensors[name] = torch.from_numpy(rows)
     mask = torch.arange(longest) < torch.tensor(lengths)[:, None]
-    return FrameBatch(FrameInputs(**tensors), mask)
+    taught = tensors.pop("taught", None)
+    return FrameBatch(FrameInputs(**tensors), mask, taught, shift)
 
 
 class Crops:

@@ -25,6 +25,10 @@ class ChoraleConfig:
     """Inner width of those."""
     channels: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8)
     """Channels of the motif memory that the network reads; none: a network without memory."""
+    copies: int = 0
+    """Heads for each voice that copy from the piece's own past by attention."""
+    copy_dropout: float = 0.2
+    """How often a crop must do without a moment of the past, and without a copying head."""
     absolute: bool = True
     """Does it read absolute pitches? Output always has a small absolute part, the range of the voices."""
     margin: int = 6

@@ -3,8 +3,8 @@
 Frame t enters the backbone only through frames < t. Within a frame each voice knows the voices that are decided before
 it (any order of the voices; soprano, alto, tenor, bass by default). A candidate pitch is scored by its distance to
 every voice (the one now, or before where it is not decided yet), by its degree above the piece's reference, by its
-height, and by what the motif memory says of the step that leads to it. Axes: B crops, T frames, V = 4 voices,
-W the other voice, D width, C memory channels, P classes (rest, low … high).
+height, and by what the motif memory, or copying heads (chorale_copy.py), say of the step that leads to it.
+Axes: B crops, T frames, V = 4 voices, W the other voice, D width, C memory channels, P classes (rest, low … high).
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from otonoha.models.music_transformer.chorale_config import ChoraleConfig
+from otonoha.models.music_transformer.chorale_copy import FLOOR, Copying, Echoes
 from otonoha.models.music_transformer.frames import APART, CLASSES, HOLDS, UNKNOWN, VOICES
 
 REACH = 48
 SPAN = 2 * REACH + 1
 """Distances -48 … 48 between voices."""
-_FLOOR = 0.01
-"""Added to the memory's shares before the logarithm."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +185,7 @@ class ChoraleNetwork(nn.Module):
         if C:
             self.recall, self.trust = nn.Linear(C * CLASSES, D, bias=False), nn.Linear(C * 4, D)
             self.sure = nn.Parameter(torch.zeros(VOICES, C * 4, C))
+        self.copying = Copying(config.copies, D, config.copy_dropout) if config.copies else None
         pieces, frames = config.remembered
         self.register_buffer("lengths", torch.zeros(pieces, dtype=torch.int32))
         self.register_buffer("remembered", torch.zeros(frames, VOICES, dtype=torch.int8))
@@ -254,19 +254,42 @@ class ChoraleNetwork(nn.Module):
         """
         return self.voices(self.backbone(x)[0], x, decided, channels)
 
-    def voices(self, h: Tensor, x: FrameInputs, decided: Tensor, channels: Tensor | None = None) -> Tensor:
-        """Logits (B, T, 4, P) from the backbone's output (B, T, D)."""
+    def voices(
+        self,
+        h: Tensor,
+        x: FrameInputs,
+        decided: Tensor,
+        channels: Tensor | None = None,
+        echoes: Echoes | None = None,
+    ) -> Tensor:
+        """Logits (B, T, 4, P) from the backbone's output (B, T, D); with `echoes` where x is not the whole past."""
         y = h[:, :, None] + self.own(self._own_indices(x, decided))
         memory = self._memory(x, channels) if self.config.channels else None
         if memory is not None:
             shares, sure = memory
             y = y + self.recall(shares.flatten(3)) + self.trust(sure)
+        copied = None
+        if self.copying is not None:
+            copied = self._copied(self.copying, x, decided, echoes)
+            y = y + self.copying.told(*copied)
         y = self.drop_in(y)
         for mind in self.mind:
             y = y + self.drop(mind(y))
         y = self.end(y)
         height = torch.einsum("btvd,vdp->btvp", y, self.height) + self.range
-        return self._score(self.head(y).float(), height.float(), x, decided, memory)
+        logits = self._score(self.head(y).float(), height.float(), x, decided, memory)
+        if self.copying is None or copied is None:
+            return logits
+        return logits + self._of_steps(self.copying.said(y, *copied), x)
+
+    @staticmethod
+    def _copied(
+        copying: Copying, x: FrameInputs, decided: Tensor, echoes: Echoes | None
+    ) -> tuple[Tensor, Tensor]:
+        """What the copying heads say; likenesses are long sums, so they are kept in full precision."""
+        with torch.autocast(x.pitch.device.type, enabled=False):
+            echoes = copying.echoes(x.pitch, x.moved) if echoes is None else echoes
+            return copying.shares(echoes, x.pitch, x.before, x.moved, decided)
 
     def _own_indices(self, x: FrameInputs, decided: Tensor) -> Tensor:
         """(B, T, 4, tables) of the voice itself and of the voices that it knows."""
@@ -328,11 +351,15 @@ class ChoraleNetwork(nn.Module):
             return logits
         shares, sure = memory
         gates = gates + torch.einsum("btvs,vsc->btvc", sure, self.sure).float()
-        said = (gates[..., None] * torch.log(shares + _FLOOR)).sum(-2)  # (B, T, V, 26)
+        return logits + self._of_steps((gates[..., None] * torch.log(shares + FLOOR)).sum(-2), x)
+
+    def _of_steps(self, said: Tensor, x: FrameInputs) -> Tensor:
+        """What is said of the steps (B, T, 4, 26), for every class (B, T, 4, P)."""
+        pitch = torch.arange(self.lowest, self.lowest + self.classes - 1, device=said.device)
         step = (pitch - x.before[..., None]).clamp(-12, 12) + 12
         step = torch.where(x.before[..., None] < 0, UNKNOWN, step)
         step = F.pad(step, (1, 0), value=UNKNOWN)
-        return logits + said.gather(-1, step)
+        return said.gather(-1, step)
 
 
 def _at(opinion: Tensor, pitch: Tensor, point: Tensor) -> Tensor:

@@ -18,9 +18,11 @@ import torch
 from torch import Tensor
 
 from otonoha.models.music_transformer.chorale_batches import Song, collate, crop
+from otonoha.models.music_transformer.chorale_copy import Echoes, Story
 from otonoha.models.music_transformer.chorale_network import ChoraleNetwork, FrameInputs
 from otonoha.models.music_transformer.frames import (
     REST,
+    UNKNOWN,
     VOICES,
     degrees,
     gap,
@@ -36,7 +38,9 @@ FREE = -2
 
 @dataclass
 class Pages:
-    """B pieces so far: their memories, last frames, caches of the backbone, and what it knows of the coming frame."""
+    """B pieces so far: their memories, last frames, caches of the backbone, all frames for the copying heads, and what
+    is known of the coming frame.
+    """
 
     walks: list[Walk]
     last: np.ndarray
@@ -46,6 +50,8 @@ class Pages:
     hidden: Tensor | None = None
     time: int = 0
     inputs: FrameInputs | None = None
+    story: Story | None = None
+    echoes: Echoes | None = None
 
     def chosen(self, rows: Sequence[int]) -> Pages:
         """Some of the pieces, also several times."""
@@ -53,7 +59,8 @@ class Pages:
         past = None if self.past is None else [p[:, index] for p in self.past]
         walks = [copy.deepcopy(self.walks[r], {id(self.walks[r].corpus): self.walks[r].corpus}) for r in rows]
         last, motion, held = self.last[rows], self.motion[rows], self.held[rows]
-        return Pages(walks, last, motion, held, past, time=self.time)
+        story = None if self.story is None else self.story.chosen(index)
+        return Pages(walks, last, motion, held, past, time=self.time, story=story)
 
 
 class ChoraleStep:
@@ -74,7 +81,9 @@ class ChoraleStep:
         """Empty pages."""
         last = np.full((batch, VOICES), REST, np.int16)
         walks = [Walk(self.corpus) for _ in range(batch)]
-        return Pages(walks, last, np.full_like(last, 25), np.zeros_like(last))
+        copying = self.network.copying
+        story = None if copying is None else copying.begin(batch)
+        return Pages(walks, last, np.full_like(last, UNKNOWN), np.zeros_like(last), story=story)
 
     def prefill(self, state: Pages, streams: Mapping[str, Tensor]) -> Pages:
         """Take in a prompt (symbols), streams in the order of the voices."""
@@ -92,6 +101,9 @@ class ChoraleStep:
             for frame in piece:
                 walk.advance(frame)
         tables = [Song.of(p).table for p in pitch]
+        moved = np.stack([t.motion for t in tables])
+        for t in range(pitch.shape[1]):
+            self._tell(state, pitch[:, t], moved[:, t])
         state.last = pitch[:, -1].astype(np.int16)
         state.motion = np.stack([t.motion[-1] for t in tables])
         state.held = np.stack([t.held[-1] for t in tables])
@@ -103,7 +115,16 @@ class ChoraleStep:
         state.inputs = self._inputs(state)
         with torch.inference_mode():
             state.hidden, state.past = self.network.backbone(state.inputs, state.time, state.past)
+            if self.network.copying is not None and state.story is not None:
+                state.echoes = self.network.copying.coming(state.story)
         return state
+
+    def _tell(self, state: Pages, pitch: np.ndarray, moved: np.ndarray) -> None:
+        """Let the copying heads hear a frame (B, 4)."""
+        if self.network.copying is not None and state.story is not None:
+            frame, step = (torch.as_tensor(x, dtype=torch.int64).to(self.device) for x in (pitch, moved))
+            with torch.inference_mode():
+                state.story = self.network.copying.tell(state.story, frame, step)
 
     def _inputs(self, state: Pages) -> FrameInputs:
         """(B, 1, …) what is known before the coming frame."""
@@ -152,7 +173,7 @@ class ChoraleStep:
         settled = torch.from_numpy(now != FREE).to(self.device)
         settled = settled[:, None, None].expand(-1, 1, VOICES, VOICES)
         with torch.inference_mode():
-            logits = self.network.voices(state.hidden, x, settled)[:, 0, voice]
+            logits = self.network.voices(state.hidden, x, settled, echoes=state.echoes)[:, 0, voice]
         return self.network.symbols(logits) / self.temperature
 
     def advance(self, state: Pages, drawn: Sequence[Tensor]) -> Pages:
@@ -168,6 +189,7 @@ class ChoraleStep:
         state.motion = motion_class(state.last, frame)
         state.held = np.where((frame == state.last) & (state.time > 0), state.held + 1, 1).astype(np.int16)
         state.last, state.time = frame, state.time + 1
+        self._tell(state, frame, state.motion)
         for walk, notes in zip(state.walks, frame, strict=True):
             walk.advance(notes)
         return state

@@ -1,0 +1,98 @@
+"""Sound as overlapping frames of complex spectra and back, and the head that lets a network write sound in this way.
+
+Frame n of N = T / hop stands around sample n · hop + hop / 2; what lies outside of the sound is 0. Both directions use
+the square root of a Hann window, so that joined frames that nobody changed are the sound itself, to its very ends:
+
+    split   s[n] = rfft(w · x[n hop - p … n hop - p + size - 1]) / √(size / 2)         p = (size - hop) / 2
+    join    x = overlap-add of w · irfft(s[n]) √(size / 2), divided by the overlap-add of w²
+
+So noise of variance 1 has coefficients of about that size, whatever the size. Siuzdak 2023 (Vocos, arXiv 2306.00814).
+Axes: B batch, C channels, T samples, N frames, F bins (size / 2 + 1), D width.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LOUDEST = 4.0
+"""Largest logarithm of a magnitude: a sine of ten times full scale."""
+FAINTEST = 1e-4
+"""Magnitude that counts as silence when levels are measured."""
+Kind = Literal["polar", "cartesian"]
+
+
+class Frames(nn.Module):
+    """The two directions."""
+
+    window: Tensor
+
+    def __init__(self, size: int, hop: int) -> None:
+        super().__init__()
+        if hop < 1 or size % hop or (size - hop) % 2 or size // hop < 2:
+            raise ValueError(f"the size of a frame must be 2, 3, 4 … times the hop {hop}, got {size}")
+        self.size, self.hop, self.bins = size, hop, size // 2 + 1
+        self.pad = (size - hop) // 2
+        hann = 0.5 - 0.5 * torch.cos(2 * math.pi * torch.arange(size, dtype=torch.float64) / size)
+        self.register_buffer("window", hann.sqrt().float(), persistent=False)
+
+    def split(self, x: Tensor) -> Tensor:
+        """(…, T) -> (…, N, F) complex."""
+        frames = F.pad(x.float(), (self.pad, self.pad)).unfold(-1, self.size, self.hop)
+        return torch.fft.rfft(frames * self.window) / math.sqrt(self.size / 2)
+
+    def join(self, spectra: Tensor) -> Tensor:
+        """(…, N, F) complex -> (…, T)."""
+        frames = torch.fft.irfft(spectra * math.sqrt(self.size / 2), n=self.size) * self.window
+        weights = self._overlapped((self.window**2).expand(frames.shape[-2], -1))
+        return self._overlapped(frames) / weights
+
+    def _overlapped(self, frames: Tensor) -> Tensor:
+        """(…, N, size) -> (…, N · hop): the sum of frames a hop apart, without what stands out at the ends."""
+        times, N = self.size // self.hop, frames.shape[-2]
+        parts = frames.unflatten(-1, (times, self.hop)).unbind(-2)
+        rows = [F.pad(part, (0, 0, at, times - 1 - at)) for at, part in enumerate(parts)]
+        return torch.stack(rows).sum(0).flatten(-2)[..., self.pad : self.pad + N * self.hop]
+
+    def heard(self, first: int, last: int) -> tuple[int, int]:
+        """The samples that the frames first … last depend on."""
+        return first * self.hop - self.pad, last * self.hop + self.hop + self.pad - 1
+
+    def read(self, first: int, last: int) -> tuple[int, int]:
+        """The frames that the samples first … last depend on."""
+        return -((self.size - 1 - self.pad - first) // self.hop), (last + self.pad) // self.hop
+
+
+class Head(nn.Module):
+    """Rows -> sound. polar: logarithm of the magnitude and angle; cartesian: real and imaginary part, times a factor
+    for each bin that is learnt.
+    """
+
+    def __init__(self, width: int, frames: Frames, channels: int, kind: Kind = "polar") -> None:
+        super().__init__()
+        self.frames, self.channels, self.kind = frames, channels, kind
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, channels * 2 * frames.bins)
+        if kind == "cartesian":
+            self.scale = nn.Parameter(torch.zeros(frames.bins))
+
+    @torch.no_grad()
+    def start(self, spectra: Tensor) -> None:
+        """Frames (…, N, F) of the training sound: the head begins with their mean level in every bin."""
+        levels = torch.log(spectra.abs() + FAINTEST).flatten(0, -2).mean(0)
+        if self.kind == "polar":
+            self.out.bias.view(self.channels, 2, -1)[:, 0] = levels
+        else:
+            self.scale.copy_(levels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, D) -> (B, C, T)."""
+        parts = self.out(self.norm(x)).float().unflatten(2, (self.channels, 2, -1))
+        one, other = parts.movedim(1, 2).unbind(3)  # (B, C, N, F)
+        if self.kind == "polar":
+            return self.frames.join(torch.polar(one.clamp(max=LOUDEST).exp(), other))
+        return self.frames.join(torch.complex(one, other) * self.scale.exp())

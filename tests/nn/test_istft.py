@@ -1,0 +1,72 @@
+"""Frames of spectra: there and back is the same sound, and the span of every frame is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otonoha.nn.istft import Frames, Head
+
+
+def plain_split(frames: Frames, x: np.ndarray) -> np.ndarray:
+    """The slow twin: one frame after the other, by the formula of the file."""
+    size, hop, pad = frames.size, frames.hop, (frames.size - frames.hop) // 2
+    around = np.concatenate([np.zeros(pad), x, np.zeros(pad)])
+    window = np.sin(np.pi * np.arange(size) / size)
+    rows = [np.fft.rfft(window * around[n * hop : n * hop + size]) for n in range(len(x) // hop)]
+    return np.array(rows) / math.sqrt(size / 2)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from([(8, 4), (16, 4), (12, 4), (64, 16)]), st.integers(1, 9), st.integers(0, 999))
+def test_split_is_its_slow_twin_and_join_its_inverse(shape, N, seed):
+    frames = Frames(*shape)
+    x = np.random.default_rng(seed).normal(size=(2, N * frames.hop))
+    split = frames.split(torch.tensor(x, dtype=torch.float32))
+    assert split.shape == (2, N, frames.bins)
+    np.testing.assert_allclose(split[1].numpy(), plain_split(frames, x[1]), atol=1e-5)
+    np.testing.assert_allclose(frames.join(split).numpy(), x, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "hop"), [(8, 4), (12, 4), (16, 4)])
+def test_spans_are_exact(size, hop):
+    frames, N = Frames(size, hop), 12
+    x = torch.randn(N * hop, requires_grad=True)
+    (gradient,) = torch.autograd.grad(frames.split(x)[6].abs().sum(), x)
+    low, high = frames.heard(6, 6)
+    seen = gradient.nonzero().flatten().tolist()
+    assert low <= seen[0] <= low + 1
+    assert seen[-1] == high
+    spectra = torch.randn(N, frames.bins, dtype=torch.complex64, requires_grad=True)
+    for sample in range(5 * hop, 6 * hop):
+        (back,) = torch.autograd.grad(frames.join(spectra)[sample], spectra)
+        touched = set(back.abs().sum(1).nonzero().flatten().tolist())
+        first, last = frames.read(sample, sample)
+        wanted = {
+            n for n in range(N) if 0 < sample - (n * hop - frames.pad) < size
+        }  # a window begins with a zero
+        assert touched == wanted <= set(range(first, last + 1))
+        assert last - first + 1 <= size // hop
+
+
+@pytest.mark.parametrize(("size", "hop"), [(7, 4), (4, 4), (10, 4)])
+def test_sizes_that_cannot_be_joined(size, hop):
+    with pytest.raises(ValueError, match="times the hop"):
+        Frames(size, hop)
+
+
+@pytest.mark.parametrize("kind", ["polar", "cartesian"])
+def test_a_head_writes_sound_and_learns(kind):
+    head = Head(6, Frames(16, 8), 2, kind)
+    x = torch.randn(3, 5, 6, requires_grad=True)
+    y = head(x)
+    assert y.shape == (3, 2, 40)
+    assert torch.isfinite(y).all()
+    y.square().sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in head.parameters())
+    assert float(x.grad.abs().sum()) > 0
