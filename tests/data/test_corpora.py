@@ -46,7 +46,12 @@ def test_every_corpus_has_its_terms():
         "recordings",
     }
     assert all(s.licence and s.what and s.source.startswith("https://") for s in specs)
-    assert {s.name for s in specs if not s.default} == {"essen", "misc-folk", "recordings-all", "jsb-chorales"}
+    assert {s.name for s in specs if not s.default} == {
+        "essen",
+        "misc-folk",
+        "recordings-all",
+        "jsb-chorales",
+    }
     assert all(isinstance(named.available(s.name), bool) for s in specs)
 
 
