@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from otonoha.cli import asked
 from otonoha.cli.flags import Positional, flags_of, parse
 from otonoha.cli.output import Output
-from otonoha.io.audio_scan import missing_bytes
-from otonoha.io.audio_slices import Place, open_sound, read_slice
-from otonoha.music.recording import Recording
 
 ABOUT = "Turn a recording into codes with a learned codec."
-
-
-class Sound(Recording):
-    """A sound file that is read slice by slice. Raises ValueError for one that is none, or was cut short."""
-
-    def __init__(self, path: Path) -> None:
-        self.place = Place(path)
-        sound, raw = open_sound(self.place)
-        with contextlib.closing(raw), contextlib.closing(sound):
-            self.rate, self.channels, self.frames = sound.samplerate, sound.channels, sound.frames
-        with path.open("rb") as file:
-            missing = missing_bytes(file)
-        if missing:
-            raise ValueError(f"{path}: damaged, at least {missing:,} bytes of sound are missing")
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Frames of the file."""
-        return (
-            read_slice(self.place, start, stop) if stop > start else np.zeros((self.channels, 0), np.float32)
-        )
 
 
 @dataclass(frozen=True)
@@ -64,9 +38,10 @@ def run(argv: Sequence[str]) -> None:
     path = asked.target(values.out, source, ".npz", overwrite=values.overwrite)
     if path.suffix.lower() != ".npz":
         raise ValueError(f"--out must be an .npz file, got {path}")
+    from otonoha.data.audio_recording import Opened
     from otonoha.tokens.files import save_tokens
 
-    recording, model = Sound(source), codec(values.model)
+    recording, model = Opened(source), codec(values.model)
     began = time.monotonic()
     tokens = model.encode(recording, progress=lambda done, all_: output.progress(done, all_, source.name))
     spent, each = time.monotonic() - began, [tokens.streams[f"level{i}"].size for i in range(model.levels)]

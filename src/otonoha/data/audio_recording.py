@@ -8,6 +8,7 @@ take no more than OTONOHA_SOUND_CACHE_GB (20 when unset), those that were not us
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from otonoha.data.cache import cache_dir
-from otonoha.io.audio_scan import Facts
-from otonoha.io.audio_slices import Place, read_slice
+from otonoha.io.audio_scan import Facts, missing_bytes
+from otonoha.io.audio_slices import Place, open_sound, read_slice
 from otonoha.io.guard import atomic
 from otonoha.music.recording import Recording
 
@@ -33,9 +34,35 @@ FULL = 32767
 MAGIC = b"OTSN1"
 
 
+class Sound(Recording):
+    """A sound file, or a stretch of a larger file, read slice by slice."""
+
+    place: Place
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Frames of the file, by seeking."""
+        if stop <= start:
+            return np.zeros((self.channels, 0), np.float32)
+        return read_slice(self.place, start, stop)
+
+
+class Opened(Sound):
+    """A file that nobody has read through yet. Raises ValueError for one that is no sound, or was cut short."""
+
+    def __init__(self, path: Path) -> None:
+        self.place = Place(path)
+        sound, raw = open_sound(self.place)
+        with contextlib.closing(raw), contextlib.closing(sound):
+            self.rate, self.channels, self.frames = sound.samplerate, sound.channels, sound.frames
+        with path.open("rb") as file:
+            missing = missing_bytes(file)
+        if missing:
+            raise ValueError(f"{path}: damaged, at least {missing:,} bytes of sound are missing")
+
+
 @dataclass(frozen=True, eq=False)
-class FileRecording(Recording):
-    """A sound file, or a stretch of a larger file; `facts` is what reading it through has told."""
+class FileRecording(Sound):
+    """A file of an index; `facts` is what reading it through has told."""
 
     place: Place
     facts: Facts
@@ -54,12 +81,6 @@ class FileRecording(Recording):
     def frames(self) -> int:  # type: ignore[override]
         """Frames that can be read."""
         return self.facts.frames
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Frames of the file, by seeking."""
-        if stop <= start:
-            return np.zeros((self.channels, 0), np.float32)
-        return read_slice(self.place, start, stop)
 
     def ready(self, rate: int, channels: int) -> Recording:
         """Its decoded copy, made now if there is none."""

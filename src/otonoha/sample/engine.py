@@ -46,6 +46,38 @@ class Step(Protocol):
         """Take note of a complete position."""
 
 
+class Around:
+    """A Step around another one: what it does not say itself, the other one does."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.step.device
+
+    def start(self, batch: int) -> State:
+        """The state before anything is written."""
+        return self.step.start(batch)
+
+    def prefill(self, state: State, streams: Mapping[str, Tensor]) -> State:
+        """Take in a whole prompt, streams (B, T), in one pass."""
+        return self.step.prefill(state, streams)
+
+    def place(self, state: State, context: Mapping[str, Tensor]) -> State:
+        """Go to the next position, whose context streams are (B,) each."""
+        return self.step.place(state, context)
+
+    def logits(self, state: State, k: int, drawn: Sequence[Tensor]) -> Tensor:
+        """(B, V) for the k-th stream of this position, given the streams drawn already."""
+        return self.step.logits(state, k, drawn)
+
+    def advance(self, state: State, drawn: Sequence[Tensor]) -> State:
+        """Take note of a complete position."""
+        return self.step.advance(state, drawn)
+
+
 @dataclass(frozen=True, eq=False)
 class Position:
     """One position of all pieces: `drawn` (B, K), `context` name -> (B,), `active` (B,) bool: not yet ended.

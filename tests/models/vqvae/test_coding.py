@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otonoha.models.vqvae import coding
 from otonoha.models.vqvae.config import PRESETS, Config
 from otonoha.models.vqvae.model import VQVAE
 from otonoha.music.audio import Audio
@@ -165,7 +166,7 @@ def test_recordings_are_read_slice_by_slice():
     audio = Audio(noise(1, 20_000), RATE)
     tokens = MONO.encode(Piece("x", "test", recording=Watched(audio)), chunk=512)
     assert tokens == MONO.encode(audio)
-    low, high = MONO.design.heard(0, 63)
+    low, high = coding.heard(MONO.design, MONO.config.hops, 0, 64)
     assert Watched.longest <= high - low + 16 < 1000
     seen = []
     MONO.encode(audio, chunk=8000, progress=lambda done, total: seen.append((done, total)))

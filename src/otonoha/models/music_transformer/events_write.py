@@ -24,7 +24,7 @@ from otonoha.models.music_transformer.joined import between
 from otonoha.models.music_transformer.network import Guided, LlamaStep
 from otonoha.music.theory import Key
 from otonoha.nn.engines import decoder_for
-from otonoha.sample.engine import Step, written
+from otonoha.sample.engine import Around, Step, written
 from otonoha.sample.job import Job
 from otonoha.sample.tasks import Compose, Continue, Done, Infill, Join, Progress, Request, Take, Vary
 from otonoha.tokens.base import Grammar, Tokens
@@ -233,41 +233,20 @@ class Brief:
         return self.grammar.context()
 
 
-class Counted:
+class Counted(Around):
     """A Step whose wish to end a bar counts in full. The grammar knows how many bars remain and allows one `Bar`, or
     `End`: that one gets the chances of all. Else a network that miscounts would be kept inside of its last cell.
     """
 
     def __init__(self, step: Step, layout: Layout) -> None:
-        self.step = step
+        super().__init__(step)
         self.ends = torch.tensor([END, *layout.ids("Bar")], device=step.device)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return self.step.device
-
-    def start(self, batch: int) -> Any:
-        """The state before anything is written."""
-        return self.step.start(batch)
-
-    def prefill(self, state: Any, streams: Any) -> Any:
-        """Take in a whole prompt, streams (B, T), in one pass."""
-        return self.step.prefill(state, streams)
-
-    def place(self, state: Any, context: Any) -> Any:
-        """Go to the next position, whose context streams are (B,) each."""
-        return self.step.place(state, context)
 
     def logits(self, state: Any, k: int, drawn: Sequence[torch.Tensor]) -> torch.Tensor:
         """(B, V), the ends of a bar all as likely as they are together: the grammar leaves one of them."""
-        logits = self.step.logits(state, k, drawn).clone()
+        logits = super().logits(state, k, drawn).clone()
         logits[:, self.ends] = logits[:, self.ends].logsumexp(1, keepdim=True)
         return logits
-
-    def advance(self, state: Any, drawn: Sequence[torch.Tensor]) -> Any:
-        """Take note of a complete position."""
-        return self.step.advance(state, drawn)
 
 
 def _write(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from otonoha.music.theory import Key, estimate_key
-from otonoha.sample.engine import Step
+from otonoha.sample.engine import Around, Step
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.events import Events
 from otonoha.tokens.events_shift import pitched
@@ -29,7 +29,8 @@ SHIFTS = range(-6, 6)
 
 def shift_of(event: np.ndarray, layout: Layout) -> int | None:
     """Semitones from a piece (T,) to home: by the first key that it states, else by its notes; None without any."""
-    stated = [k for k in layout.value[event[np.isin(event, layout.ids("Key"))]].tolist() if k < UNKNOWN_KEY]
+    keys = layout.value[event[layout.among("Key")[event]]]
+    stated = keys[keys < UNKNOWN_KEY].tolist()
     if stated:
         return shift_from(Key.from_index(stated[0]))
     notes = layout.value[pitched(event, layout)]
@@ -47,12 +48,9 @@ def seen_as(layout: Layout, shift: int) -> np.ndarray:
     other end.
     """
     seen = np.arange(layout.size)
-    for name, value in (
-        ("Pitch", (np.arange(PITCHES) + shift) % PITCHES),
-        ("Key", transpose_keys(layout.value[layout.ids("Key").start : layout.ids("Key").stop], shift)),
-    ):
-        ids = layout.ids(name)
-        seen[ids.start : ids.stop] = layout.base[name] + value
+    pitches, keys = layout.among("Pitch"), layout.among("Key")
+    seen[pitches] = layout.base["Pitch"] + (layout.value[pitches] + shift) % PITCHES
+    seen[keys] = layout.base["Key"] + transpose_keys(layout.value[keys], shift)
     return seen
 
 
@@ -62,35 +60,22 @@ def at_home(tokens: Tokens, codec: Events) -> Tokens:
     return codec.tokens(seen_as(codec.layout, shift_of(event, codec.layout) or 0)[event])
 
 
-class Homeward:
+class Homeward(Around):
     """A Step whose network is at home while the piece is elsewhere; each row has its own way home."""
 
     def __init__(self, step: Step, layout: Layout, shifts: Sequence[int]) -> None:
-        self.step = step
+        super().__init__(step)
         maps = np.stack([seen_as(layout, shift) for shift in shifts])
         self.maps = torch.from_numpy(maps).to(step.device)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the network is."""
-        return self.step.device
-
-    def start(self, batch: int) -> Any:
-        """The state before anything is written."""
-        return self.step.start(batch)
-
     def prefill(self, state: Any, streams: Mapping[str, Tensor]) -> Any:
         """Take in a whole prompt, streams (B, T), in one pass."""
-        return self.step.prefill(state, {**streams, "event": self.maps.gather(1, streams["event"])})
-
-    def place(self, state: Any, context: Mapping[str, Tensor]) -> Any:
-        """Go to the next position, whose context streams are (B,) each."""
-        return self.step.place(state, context)
+        return super().prefill(state, {**streams, "event": self.maps.gather(1, streams["event"])})
 
     def logits(self, state: Any, k: int, drawn: Sequence[Tensor]) -> Tensor:
         """(B, V) for the symbol of this position, which is the only one."""
-        return self.step.logits(state, k, drawn).gather(1, self.maps)
+        return super().logits(state, k, drawn).gather(1, self.maps)
 
     def advance(self, state: Any, drawn: Sequence[Tensor]) -> Any:
         """Take note of the symbols (B,) that were drawn."""
-        return self.step.advance(state, [self.maps.gather(1, d.long()[:, None])[:, 0] for d in drawn])
+        return super().advance(state, [self.maps.gather(1, d.long()[:, None])[:, 0] for d in drawn])

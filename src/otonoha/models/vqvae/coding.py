@@ -8,13 +8,14 @@ Axes: B, C channels, T samples, N positions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from otonoha.metrics.sound_codes import usage
 from otonoha.music.recording import Recording
 
 CHUNK = 1 << 18
@@ -30,8 +31,8 @@ class Coder(Protocol):
     def sound(self, codes: Sequence[Tensor], level: int) -> Tensor:
         """Codes -> (B, C, T), from a level (and what it builds upon)."""
 
-    def heard(self, first: int, last: int) -> tuple[int, int]:
-        """The samples that the codes of the positions first … last depend on."""
+    def heard(self, level: int, first: int, last: int) -> tuple[int, int]:
+        """The samples that the codes first … last of a level depend on."""
 
     def read(self, level: int, first: int, last: int) -> tuple[int, int]:
         """The positions that the samples first … last depend on."""
@@ -56,7 +57,7 @@ def encode(
     codes = [np.zeros((N, hop // own), np.int32) for own in hops]
     for first in range(0, N, many):
         last = min(first + many, N)
-        low, high = coder.heard(first, last - 1)
+        low, high = heard(coder, hops, first, last)
         start, stop = max(0, low // hop), min(N, high // hop + 1)
         x = _padded(recording, start * hop, stop * hop).to(device)
         for all_of_level, z in zip(codes, coder.codes(x), strict=True):
@@ -66,6 +67,13 @@ def encode(
             progress(last, N)
     filled = np.minimum(frames - np.arange(N) * hop, hop).astype(np.int32)
     return codes, filled
+
+
+def heard(coder: Coder, hops: Sequence[int], first: int, last: int) -> tuple[int, int]:
+    """The samples that the codes of the positions first … last - 1 depend on, of all levels."""
+    times = [hops[-1] // hop for hop in hops]
+    found = [coder.heard(level, first * n, last * n - 1) for level, n in enumerate(times)]
+    return min(low for low, _ in found), max(high for _, high in found)
 
 
 def _padded(recording: Recording, start: int, stop: int) -> Tensor:
@@ -99,6 +107,15 @@ def decode(
         z = [torch.from_numpy(c[start:stop].reshape(1, -1).astype(np.int64)).to(device) for c in codes]
         y = coder.sound(z, level)[0, :, first - start * hop : last - start * hop]
         yield y.float().cpu().numpy()
+
+
+def in_use(codes: Mapping[int, Sequence[np.ndarray]], size: int) -> dict[str, float]:
+    """How many codes of each level occur, and as if how many were used evenly."""
+    found: dict[str, float] = {}
+    for level, sequences in codes.items():
+        told = usage(sequences, size)
+        found |= {f"codes_used/{level}": told["use"] * size, f"perplexity/{level}": told["perplexity"]}
+    return found
 
 
 def checked(codes: Any, size: int, name: str, shape: tuple[int, int]) -> np.ndarray:

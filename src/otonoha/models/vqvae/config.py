@@ -27,6 +27,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "spectral": (0, 1000),
     "multispectral": (0, 1000),
     "gain": (0.0, 0.99),
+    **modern_config.RANGES,
 }
 """What numbers may be."""
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from otonoha.models.vqvae.coding import in_use
 from otonoha.models.vqvae.losses import Judge, measured
 from otonoha.models.vqvae.network import Network, rows_of, straight_through, unrowed
 from otonoha.nn.codebook import Averages, Seen, draw, joined
@@ -174,7 +175,7 @@ class Jukebox:
     def evaluate(self, clips: Sequence[Tensor]) -> dict[str, Any]:
         """Mean of the losses over batches of held-out clips (B, C, T); codes of each level and how they are used."""
         sums: dict[str, float] = defaultdict(float)
-        used: dict[int, Tensor] = {}
+        codes: dict[int, list[Any]] = defaultdict(list)
         for x in clips:
             levels = self.coded(x)
             total, figures = self.judged(x, levels)
@@ -182,11 +183,10 @@ class Jukebox:
             for level, one in enumerate(levels):
                 share = Judge(self.config).convergence(x, one.y)
                 figures[f"convergence_db/{level}"] = 20 * torch.log10(share.clamp(min=1e-6))
-                counts = torch.bincount(one.seen.z, minlength=self.config.codes)
-                used[level] = used.get(level, 0) + counts
+                codes[level].append(one.seen.z.cpu().numpy())
             for name, value in figures.items():
                 sums[name] += float(value) / len(clips)
-        return dict(sums) | _use(used)
+        return dict(sums) | in_use(codes, self.config.codes)
 
     # -- coding ----------------------------------------------------------------------------------------
 
@@ -198,26 +198,12 @@ class Jukebox:
         """(B, T / hop) of every level -> (B, C, T), from that level alone."""
         return self.network.sound(codes[level], level)
 
-    def heard(self, first: int, last: int) -> tuple[int, int]:
-        """The samples that the codes of the positions first … last depend on."""
-        found = []
-        for level, hop in enumerate(self.config.hops):
-            times = self.config.hops[-1] // hop
-            found.append(self.network.heard(level, first * times, (last + 1) * times - 1))
-        return min(lo for lo, _ in found), max(hi for _, hi in found)
+    def heard(self, level: int, first: int, last: int) -> tuple[int, int]:
+        """The samples that the codes first … last of a level depend on."""
+        return self.network.heard(level, first, last)
 
     def read(self, level: int, first: int, last: int) -> tuple[int, int]:
         """The positions that the samples first … last depend on, when they are decoded from a level."""
         times = self.config.hops[-1] // self.config.hops[level]
         lo, hi = self.network.read(level, first, last)
         return lo // times, hi // times
-
-
-def _use(counts: dict[int, Tensor]) -> dict[str, float]:
-    """How many codes of each level are used, and as if how many were used evenly (perplexity)."""
-    found = {}
-    for level, n in counts.items():
-        share = n.double() / max(1, int(n.sum()))
-        found[f"codes_used/{level}"] = float((n > 0).sum())
-        found[f"perplexity/{level}"] = float(torch.special.entr(share).sum().exp())
-    return found

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from otonoha.models.vqvae.coding import in_use
 from otonoha.models.vqvae.modern_critic import Critic, codec_loss, critic_loss, cut
 from otonoha.models.vqvae.modern_losses import compared, si_sdr
 from otonoha.models.vqvae.modern_network import Network
@@ -190,7 +191,7 @@ class Modern:
         there is no "loss", and a training keeps its last (averaged) weights.
         """
         sums: dict[str, float] = defaultdict(float)
-        counts = [torch.zeros(book.codes, dtype=torch.long, device=self.model.device) for book in self.books]
+        heard: dict[int, list[Any]] = defaultdict(list)
         for x in clips:
             codes = self.network.codes(x)
             for level, z in enumerate(codes):
@@ -199,20 +200,17 @@ class Modern:
                 parts = {"distance": self._weighed(parts), **parts, "si_sdr": si_sdr(x, y).mean()}
                 for name, value in parts.items():
                     sums[f"{name}/{level}"] += float(value) / len(clips)
-                counts[level] += torch.bincount(z.flatten(), minlength=len(counts[level]))
-        figures: dict[str, Any] = dict(sums)
-        for level, n in enumerate(counts):
-            figures[f"codes_used/{level}"] = float((n > 0).sum())
-            figures[f"perplexity/{level}"] = float(perplexity(n))
+                heard[level].append(z.flatten().cpu().numpy())
+        figures: dict[str, Any] = dict(sums) | in_use(heard, self.config.codes)
         if not self.config.critic_weight:
             figures["loss"] = figures["distance/0"]
-        return figures | {"says": self._says(figures, counts)}
+        return figures | {"says": self._says(figures, [sum(map(len, z)) for z in heard.values()])}
 
-    def _says(self, figures: dict[str, Any], counts: Sequence[Tensor]) -> str:
-        """What the person who waits is told: how near the sound is, and what the codes do."""
+    def _says(self, figures: dict[str, Any], heard: Sequence[int]) -> str:
+        """What the person who waits is told: how near the sound is, and what the codes of so many positions do."""
         said = [f"SI-SDR {figures['si_sdr/0']:.1f} dB, mel {figures['mel/0']:.2f}"]
-        for level, (book, n) in enumerate(zip(self.books, counts, strict=True)):
-            like, most = figures[f"perplexity/{level}"], min(book.codes, int(n.sum()))
+        for level, (book, n) in enumerate(zip(self.books, heard, strict=True)):
+            like, most = figures[f"perplexity/{level}"], min(book.codes, n)
             said.append(f"level {level} as {like:.0f} of {book.codes} codes")
             if like < COLLAPSED * most:
                 said[-1] += " (collapsing)"
@@ -242,13 +240,9 @@ class Modern:
                 raise ValueError(f"codes of level {at} must be within 0 … {self.config.codes - 1}")
         return self.network.sound(codes, level)
 
-    def heard(self, first: int, last: int) -> tuple[int, int]:
-        """The samples that the codes of the positions first … last depend on."""
-        found = []
-        for level, hop in enumerate(self.config.hops):
-            times = self.config.hops[-1] // hop
-            found.append(self.network.heard(level, first * times, (last + 1) * times - 1))
-        return min(lo for lo, _ in found), max(hi for _, hi in found)
+    def heard(self, level: int, first: int, last: int) -> tuple[int, int]:
+        """The samples that the codes first … last of a level depend on."""
+        return self.network.heard(level, first, last)
 
     def read(self, level: int, first: int, last: int) -> tuple[int, int]:
         """The positions that the samples first … last depend on: the same for every level."""

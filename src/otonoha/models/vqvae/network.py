@@ -127,8 +127,7 @@ class Network(nn.Module):
     def codes(self, x: Tensor, level: int) -> Tensor:
         """(B, C, T) -> (B, T / hop)."""
         h = self.encoders[level](x)
-        B, D, T = h.shape
-        return self.codebook(level).nearest(h.transpose(1, 2).reshape(-1, D))[0].view(B, T)
+        return self.codebook(level).nearest(rows_of(h))[0].view(len(h), -1)
 
     def sound(self, z: Tensor, level: int) -> Tensor:
         """(B, T / hop) -> (B, C, T)."""
