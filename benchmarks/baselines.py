@@ -11,14 +11,12 @@ has, so the figures are if anything a little too high.
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from otonoha.data.jsb import jsb_arrays
 from otonoha.music.ngrams import BackOff
 from otonoha.tokens.base import Tokens
 
@@ -275,11 +273,7 @@ def _back(column: np.ndarray, steps: int, *, missing: int = UNKNOWN) -> np.ndarr
 
 
 def main() -> None:
-    path = Path(os.environ.get("OTONOHA_DATA", "../shared/data")) / "jsb-chorales" / "Jsb16thSeparated.json"
-    splits = {
-        name: [np.array(piece) for piece in pieces]
-        for name, pieces in json.loads(path.read_text("utf-8")).items()
-    }
+    splits = jsb_arrays()
     for label, chains in (("one chain", JSB_CHAINS[:1]), ("five chains", JSB_CHAINS)):
         began = time.perf_counter()
         nats = jsb_backoff(splits["train"], splits["valid"], splits["test"], chains=chains)

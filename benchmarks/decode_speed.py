@@ -22,11 +22,9 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from _table import show
+from otonoha.data.jsb import jsb_arrays
 from otonoha.models.music_transformer.export import to_llama
 from otonoha.models.music_transformer.network import LlamaStep
 from otonoha.nn.decoder import Decoder, TorchDecoder
@@ -176,9 +175,7 @@ def stepped(decoder: Decoder, tokens: Tensor) -> Tensor:
 
 def chorales(split: str, length: int) -> Tensor:
     """(N, length) pitches of jsb-chorales, soprano, alto, tenor, bass in turn, each row a piece's beginning."""
-    root = Path(os.environ.get("OTONOHA_DATA", "../shared/data")) / "jsb-chorales"
-    pieces = json.loads((root / "Jsb16thSeparated.json").read_text("utf-8"))[split]
-    rows = [np.array(piece, np.int64).ravel()[:length] for piece in pieces]
+    rows = [piece.ravel()[:length] for piece in jsb_arrays()[split]]
     return torch.from_numpy(np.clip(np.stack([row for row in rows if len(row) == length]) + 1, 0, 127))
 
 

@@ -1,6 +1,6 @@
 """Train, measure and pack the codec that comes with the package: design `modern`, 44.1 kHz mono, at most 8 MB.
 
-    python benchmarks/ship_codec.py --rendered DIR              # one core, about two hours; goes on where it stopped
+    python benchmarks/ship_codec.py --rendered DIR              # one core, 80 minutes; goes on where it stopped
     python benchmarks/ship_codec.py --rendered DIR --recipe h200     # one H200, about 20 minutes
     python benchmarks/ship_codec.py --pack                      # measures and packs what there is
 
@@ -42,7 +42,7 @@ class Recipe:
 
 
 RECIPES = {
-    "core": Recipe(),
+    "core": Recipe(settings={"steps": 18_000}),
     "core-critic": Recipe(
         options={"critic_weight": 0.1, "critic_start": 0.8, "critic_length": 8192, "critic_every": 2},
         settings={"steps": 30_000},
@@ -51,12 +51,17 @@ RECIPES = {
         options={"critic_weight": 0.1, "critic_start": 0.5, "critic_width": 32, "critic_length": 32_768},
         settings={"steps": 14_000, "batch": 64, "length": 32_768, "warmup": 500},
     ),
+    "jukebox": Recipe(
+        preset="jukebox",
+        settings={"steps": 3000, "batch": 4, "length": 16_384, "schedule": "cosine", "ema": 0.999},
+    ),
     "tiny": Recipe(
         preset="modern_tiny", options={"critic_weight": 0.1}, settings={"steps": 4, "eval_every": 4}
     ),
 }
-"""core: the preset as it is, two hours of one core; core-critic: the same, a critic for the last fifth; h200: 20
-minutes of an H200; tiny: to see the script work."""
+"""core: half the steps of the preset, 80 minutes of one core; core-critic: 30,000, a critic for the last fifth; h200:
+20 minutes of an H200; jukebox: for the table, the original's design in the time of core; tiny: only to see the script
+work."""
 
 
 def pieces(split: str, rendered: Sequence[str]) -> list[Piece]:
@@ -123,6 +128,8 @@ def main() -> None:
     held = pieces("valid", said.rendered)
     if not said.pack:
         train(said.run, RECIPES[said.recipe], pieces("train", said.rendered), held)
+    if said.recipe == "jukebox":
+        return  # for benchmarks/codec.py; it does not ship
     command = f"python benchmarks/ship_codec.py --recipe {said.recipe}"
     folder = pack(said.run, held, command + (" --rendered DIR" if said.rendered else ""))
     print(folder, f"{sum(p.stat().st_size for p in folder.iterdir()) / 1e6:.2f} MB")

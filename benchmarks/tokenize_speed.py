@@ -1,6 +1,6 @@
 """Files per second: otonoha's codecs beside MidiTok's REMI, and symusic's MIDI reader beside mido.
 
-    OTONOHA_DATA=../shared/data python benchmarks/tokenize_speed.py --files 100
+    OTONOHA_DATA=DIR python benchmarks/tokenize_speed.py --files 100
 
 Every file is parsed once; both sides get the same symusic Scores in memory, one thread, and take turns, 64
 files at a time. Times are CPU times, and that of 64 files the least of several rounds, so that other work on
@@ -29,6 +29,7 @@ import numpy as np
 from symusic import Score
 
 from _table import markdown, read_table, write_table
+from otonoha.data.homes import need_home
 from otonoha.music.voices import melody
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.events import Events
@@ -45,10 +46,8 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=100, help="files of each corpus")
     parser.add_argument("--rounds", type=int, default=5, help="times that each file is written")
     options = parser.parse_args()
-    root = Path(os.environ.get("OTONOHA_DATA", "../shared/data"))
+    root = need_home("pop909", "pop909").parent
     midi = sorted((root / "pop909" / "midi").glob("*.mid"))[: options.files]
-    if not midi:
-        raise SystemExit(f"no pop909 MIDI files under {root}; set OTONOHA_DATA")
     corpora = {"pop909": [Score(path) for path in midi], "lieder": lieder(root, options.files)}
     rows = []
     for name, scores in corpora.items():

@@ -125,6 +125,8 @@ def test_the_cache_never_moves(engine):
         decoder.step(cache, torch.zeros(2, dtype=torch.long))
     with pytest.raises(ValueError, match="3 tokens for a cache of 2 rows"):
         decoder.step(cache, torch.zeros(3, dtype=torch.long))
+    with pytest.raises(ValueError, match="1 prompts for a cache of 2 rows"):
+        decoder.prefill(cache, streams(network, 1, 4)[0])
     with pytest.raises(ValueError, match="7 tokens do not fit into a cache of 6"):
         decoder.prefill(cache, streams(network, 2, 7)[0])
 

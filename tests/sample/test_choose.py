@@ -60,6 +60,18 @@ def test_temperature_towards_zero_becomes_argmax():
         assert np.allclose(probabilities(logits, Choice(temperature=temperature)), best)
 
 
+@pytest.mark.parametrize("temperature", [0, 1.0])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_a_network_that_says_nothing_is_refused(temperature, wrong):
+    """A symbol drawn from NaN could be one that the grammar forbids."""
+    logits = np.zeros((2, 4))
+    logits[1, 2] = wrong
+    with pytest.raises(ValueError, match="nothing that can be drawn from"):
+        probabilities(logits, Choice(temperature=temperature))
+    allowed = np.array([[True] * 4, [True, True, False, True]])
+    assert probabilities(logits, Choice(temperature=temperature), allowed).sum(1) == pytest.approx(1)
+
+
 def test_argmax_respects_masks():
     mask = np.array([[False, True, True]])
     assert probabilities(np.array([[9.0, 1.0, 2.0]]), Choice(temperature=0), mask).tolist() == [[0, 0, 1]]

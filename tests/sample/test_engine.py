@@ -131,6 +131,15 @@ def test_a_replay_of_something_else_is_refused(replay):
         write(3, replay=replay)
 
 
+def test_a_replay_that_the_grammar_forbids_is_refused():
+    class OnlyOne(Walk):
+        def mask(self, k, drawn):
+            return np.arange(6 if k == 0 else 4) == 1
+
+    with pytest.raises(ValueError, match="this request forbids: the job is damaged"):
+        write(walks=[OnlyOne() for _ in range(3)], replay=np.full((2, 3, 2), 2))
+
+
 def test_prompts_come_before_all_pieces():
     prompt = {"a": np.array([1, 2, 3]), "b": np.array([0, 0, 1]), "place": np.array([0, 1, 2])}
     net = Net()

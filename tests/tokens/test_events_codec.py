@@ -300,6 +300,9 @@ def test_refusals_are_one_clear_line():
         EVENTS.encode(piece(*[(0, [(0, 1, 60)])] * 40))
     with pytest.raises(ValueError, match="metre 3/128 cannot be written"):
         EVENTS.encode(piece((0, [(0, 1, 60)]), metre=(3, 128)))
+    for metre in ((4, 4), (1, 64), (100, 1)):  # a file of a hundred bytes must not fill the memory
+        with pytest.raises(ValueError, match="more than 1,000,000 bars"):
+            EVENTS.encode(piece((0, [(0, 1, 60), (8 * 10**7, 1, 60)]), metre=metre))
     with pytest.raises(ValueError, match="are of codec"):
         EVENTS.decode(Notes().encode(aaba()))
     with pytest.raises(ValueError, match="knows no styles"):

@@ -9,9 +9,10 @@ import pytest
 from events_twin import bands, facts
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from symusic import Score
+from symusic import Score, TimeSignature
 
 from otonoha.music.time import bar_table
+from otonoha.music.tracks import track_of
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.events import EventConstraints, Events, Header, Section
 from otonoha.tokens.notes import Notes
@@ -192,9 +193,11 @@ def test_gaps_are_filled_and_nothing_else_is_touched(score, data):
     frame = bar_table(EVENTS.decode(tokens)).start
     old, new = (_locked(EVENTS.decode(t), frame, rows, columns) for t in (tokens, filled))
     assert old == new
-    # Bars at the end that only a note of the region filled may be silent now; scores do not tell of such bars.
+    # Bars at the end that only a note of the region filled may be silent now; scores do not tell of such bars,
+    # nor of a tempo behind the last note.
     score = EVENTS.decode(filled)
-    if all(len(t.notes) for t in score.tracks) and _bars(again(filled)) == _bars(EVENTS.filled(filled)):
+    heard = all(len(t.notes) for t in score.tracks) and all(t.time < score.end() for t in score.tempos)
+    if heard and _bars(again(filled)) == _bars(EVENTS.filled(filled)):
         assert again(filled) == EVENTS.filled(filled)
 
 
@@ -252,6 +255,22 @@ def test_contradictions_are_refused():
             EventConstraints(**fields)
     with pytest.raises(ValueError, match="does not fit into a bar"):
         EVENTS.grammar(EventConstraints(metre="3/4", pickup=3))
+
+
+def test_a_tempo_cannot_be_asked_of_a_codec_without_tempos():
+    with pytest.raises(ValueError, match="writes no tempos"):
+        Events(tempos=False).grammar(EventConstraints(tempo=90, instruments=("piano",)))
+
+
+def test_cells_in_bars_that_are_longer_than_a_place_can_say_are_filled():
+    score = Score(24)
+    score.time_signatures.append(TimeSignature(0, 100, 1))
+    score.tracks.append(track_of(np.array([0, 24 * 40]), np.array([24, 24]), np.array([60, 62])))
+    tokens = EVENTS.encode(score)
+    context, _ = EVENTS.with_region(tokens, [_bars(tokens) - 1])
+    filled, done = walk(EventConstraints(), context, seed=3)
+    assert done
+    assert EVENTS.decode(filled).tracks[0].notes[0].time == 0
 
 
 def test_prompts_that_do_not_fit_are_refused():

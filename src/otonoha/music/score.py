@@ -29,7 +29,7 @@ from otonoha.music.time import (
     tempo_map,
     ticks,
 )
-from otonoha.music.tracks import Notes, notes, select_tracks, track_of, with_notes
+from otonoha.music.tracks import MAX_TPQ, Notes, notes, select_tracks, track_of, with_notes
 from otonoha.music.voices import melody, voices
 
 __all__ = [
@@ -62,8 +62,6 @@ __all__ = [
     "with_notes",
     "without_marker",
 ]
-
-MAX_TPQ = 0x7FFF
 
 
 def rescale(score: Score, tpq: int) -> Score:

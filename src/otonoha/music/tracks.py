@@ -10,7 +10,8 @@ from symusic import Note, Score, TextMeta, Track
 
 from otonoha.music.markers import marker
 
-MAX_TICK = 2**31 - 1
+MAX_TICK, MAX_TPQ = 2**31 - 1, 0x7FFF
+"""The latest tick, and the finest ticks to a quarter note, that files can say."""
 
 
 @dataclass(frozen=True, eq=False)

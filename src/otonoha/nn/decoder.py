@@ -39,6 +39,8 @@ class Decoder(Protocol):
         lengths: Tensor | None = None,
     ) -> None:
         """Take in tokens (B, T), of which `lengths` (B,) count, in one pass. Replaces what the cache held."""
+        if len(tokens) != len(cache.length):
+            raise ValueError(f"{len(tokens)} prompts for a cache of {len(cache.length)} rows")
         if tokens.shape[1] > cache.slots:
             raise ValueError(f"{tokens.shape[1]} tokens do not fit into a cache of {cache.slots}")
         self.network.hidden(tokens, contexts, keep=cache)
@@ -162,6 +164,14 @@ def head(network: Llama) -> Tensor:
 
 def _normed(x: Tensor) -> Tensor:
     return F.rms_norm(x, x.shape[-1:], None, EPS)
+
+
+def not_plain(network: Llama) -> str | None:
+    """What keeps a network from the engines that read its weights as floats in main memory, or None."""
+    weight = network.model.norm.weight
+    if weight.device.type == "cpu" and weight.dtype == torch.float32:
+        return None
+    return f"it needs float32 weights on the CPU, these are {weight.dtype} on {weight.device.type}"
 
 
 def trouble_with(make: Callable[[Llama], Decoder]) -> str | None:

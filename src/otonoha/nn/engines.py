@@ -1,8 +1,10 @@
-"""Which decoder writes: four engines answer alike, benchmarks/decode_speed.py measures them.
+"""Which decoder writes: engines that answer alike, benchmarks/decode_speed.py measures them.
 
-float    torch, exact: equals the network over whole sequences, on any device
-int8     torch, weights in one byte (nn/int8.py)
-native   a small C kernel, weights in one byte (nn/native.py); needs a C compiler on the machine
+float      torch, exact: equals the network over whole sequences, on any device
+compiled   the same through torch.compile: for GPUs
+int8       torch, weights in one byte (nn/int8.py)
+onnx       ONNX Runtime, weights in one byte (nn/llama_ort.py); an extra
+native     a small C kernel, weights in one byte (nn/native.py); needs a C compiler on the machine
 """
 
 from __future__ import annotations

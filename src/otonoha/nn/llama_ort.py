@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from otonoha.nn import rope
-from otonoha.nn.decoder import Decoder, blocks, empty_cache, head, matrices, trouble_with
+from otonoha.nn.decoder import Decoder, blocks, empty_cache, head, matrices, not_plain, trouble_with
 from otonoha.nn.llama import EPS, Llama
 from otonoha.nn.llama_onnx import IR, OPSET, Graph
 from otonoha.nn.static_cache import StaticCache
@@ -92,12 +92,10 @@ def why_not(network: Llama) -> str | None:
         import onnxruntime  # noqa: F401
     except ImportError as error:
         return f"{error}: pip install 'otonoha[export]'"
-    weight, shape = network.model.norm.weight, network.shape
+    shape = network.shape
     if shape.attention != "rope" or shape.head_width % 16:
         return "it knows rotary positions in heads of a multiple of 16 in width only"
-    if weight.device.type != "cpu" or weight.dtype != torch.float32:
-        return f"it needs float32 weights on the CPU, these are {weight.dtype} on {weight.device.type}"
-    return _trouble()
+    return not_plain(network) or _trouble()
 
 
 @cache

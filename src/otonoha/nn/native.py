@@ -20,7 +20,7 @@ from torch import Tensor
 
 from otonoha.nn import rope
 from otonoha.nn.compiled import NotCompiledError, library
-from otonoha.nn.decoder import Decoder, blocks, empty_cache, head, matrices, trouble_with
+from otonoha.nn.decoder import Decoder, blocks, empty_cache, head, matrices, not_plain, trouble_with
 from otonoha.nn.llama import EPS, Llama
 from otonoha.nn.static_cache import StaticCache
 
@@ -125,14 +125,11 @@ def _side_by_side(parts: Sequence[Tensor]) -> list[Tensor]:
 
 def why_not(network: Llama) -> str | None:
     """What keeps this network from the native engine, or None."""
-    weight = network.model.norm.weight
     if network.shape.attention != "rope":
         return "it knows rotary positions only, and this network has learned distances"
     if network.shape.head_width % PAIRS:
         return f"it needs heads of a multiple of {PAIRS} in width, these are {network.shape.head_width} wide"
-    if weight.device.type != "cpu" or weight.dtype != torch.float32:
-        return f"it needs float32 weights on the CPU, these are {weight.dtype} on {weight.device.type}"
-    return _trouble()
+    return not_plain(network) or _trouble()
 
 
 def _library() -> ctypes.CDLL:

@@ -7,7 +7,8 @@
                     its steps are about equally likely
 
 In both, vectors are freed of their moving mean and covariance first: without it a fresh network's vectors all lie in
-one direction, and one code stands for everything. At a given state every vector is coded by itself.
+one direction, and one code stands for everything. At a given state every vector is coded by itself. Where weights are
+averaged over a training, so are the moments: those of the latest weights do not fit the averaged ones.
 Nothing changes while vectors are quantised; `update` is for after a step, from what was noted.
 Axes: M vectors, D dimensions, K codes.
 """
@@ -48,7 +49,6 @@ class Quantiser(nn.Module):
     and `whiten` (D, D), the root of the inverse of the latter.
     """
 
-    averaged = False  # train.loop: the moving average of the weights takes the buffers over as they are
     ready: Tensor
     mean: Tensor
     covariance: Tensor
@@ -111,6 +111,7 @@ class Quantiser(nn.Module):
 class CosineCodes(Quantiser):
     """`k` (K, D): directions. `total`, `count`: their moving sums. `revived`: codes replaced so far."""
 
+    followed = ("k", "total", "count", "revived")  # train.loop: averaged weights take these over as they are
     k: Tensor
     total: Tensor
     count: Tensor

@@ -45,7 +45,8 @@ def probabilities(
 ) -> np.ndarray:
     """(B, V) logits -> (B, V) float64 probabilities that are drawn from.
 
-    `mask` (B, V) bool says what is allowed; `recent` (B, window) symbols, −1 where there was none.
+    `mask` (B, V) bool says what is allowed; `recent` (B, window) symbols, −1 where there was none. ValueError for
+    logits from which nothing can be drawn.
     """
     x = np.asarray(logits, np.float64).copy()
     if choice.repetition and recent is not None:
@@ -53,10 +54,17 @@ def probabilities(
         np.subtract.at(x, (rows, recent[rows, columns]), choice.repetition)
     if mask is not None:
         x[~mask] = -np.inf
+    most = x.max(1, keepdims=True)
+    if not np.isfinite(most).all():
+        raise ValueError(
+            "the network says nothing that can be drawn from (NaN or infinite): its weights are damaged"
+        )
     if choice.temperature == 0:
-        return np.eye(x.shape[1])[x.argmax(1)]
+        likeliest = np.zeros_like(x)
+        likeliest[np.arange(len(x)), x.argmax(1)] = 1
+        return likeliest
     with np.errstate(over="ignore"):  # the tiniest temperatures send all but the likeliest to -inf
-        x = (x - x.max(1, keepdims=True)) / choice.temperature
+        x = (x - most) / choice.temperature
     p = np.exp(x)
     p /= p.sum(1, keepdims=True)
     keep = _kept(p, choice)

@@ -78,7 +78,7 @@ def bars_of(text: str | None, count: int) -> list[int]:
         return list(range(count))
     chosen: set[int] = set()
     for word in (w.strip() for w in text.split(",")):
-        span = re.fullmatch(r"(\d+)(?:\s*[-–]\s*(\d+))?", word)
+        span = re.fullmatch(r"(\d{1,9})(?:\s*[-–]\s*(\d{1,9}))?", word)
         if span is None:
             raise ValueError(f"cannot read only_bars {text!r}; write it like '3-4' or '1,5'")
         first, last = int(span[1]), int(span[2] or span[1])

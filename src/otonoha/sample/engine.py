@@ -139,11 +139,11 @@ def decode(
             traced: list[np.ndarray] = []
             for k, stream in enumerate(symbols):
                 uniform = dice()
+                mask = _masks(grammars, active, k, drawn, stream.size)
                 if index < len(earlier):
-                    drawn.append(earlier[index, :, k])
+                    drawn.append(_allowed(earlier[index, :, k], mask))
                     continue
                 logits = step.logits(state, k, [_at(step, d) for d in drawn]).float().cpu().numpy()
-                mask = _masks(grammars, active, k, drawn, stream.size)
                 p = probabilities(logits, choices[stream.name], mask, recent[stream.name])
                 drawn.append(draw(p, uniform))
                 traced += [p] if trace else []
@@ -170,6 +170,13 @@ def _checked(replay: np.ndarray | None, batch: int, sizes: Sequence[int]) -> np.
     if (replay < 0).any() or (replay >= np.array(sizes)).any():
         raise ValueError("saved positions hold symbols that this model does not know: the job is damaged")
     return replay.astype(np.int64)
+
+
+def _allowed(symbols: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Symbols (B,) of an earlier call. ValueError if the grammar could not have let them through."""
+    if not mask[np.arange(len(symbols)), symbols].all():
+        raise ValueError("saved positions hold symbols that this request forbids: the job is damaged")
+    return symbols
 
 
 def _contexts(grammars: Sequence[Grammar]) -> dict[str, np.ndarray]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+QUICK = 4096
+"""Up to so many positions every saving is quick; longer requests are saved once a second at most."""
 
 
 class Job:
@@ -23,6 +27,9 @@ class Job:
         self.folder, self.every = folder, every
         self.replay: np.ndarray | None = None
         self.positions: list[np.ndarray] = []
+        """Those since `blocks` grew."""
+        self.blocks: list[np.ndarray] = []
+        self.count, self.flushed = 0, 0.0
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             self._claim(folder / "request.json", json.loads(json.dumps(request)))
@@ -58,20 +65,26 @@ class Job:
 
     def keep(self, drawn: np.ndarray) -> None:
         """Remember one position (B, K); goes to disk now and then."""
-        if self.folder is not None:
-            self.positions.append(drawn)
-            if len(self.positions) % self.every == 0:
-                self.flush()
+        if self.folder is None:
+            return
+        self.positions.append(drawn)
+        self.count += 1
+        if self.count % self.every == 0 and (self.count < QUICK or time.monotonic() - self.flushed > 1):
+            self.flush()
 
     def flush(self) -> None:
         """Write what there is, in one move; never less than what is there already."""
         saved = 0 if self.replay is None else len(self.replay)
-        if self.folder is None or len(self.positions) <= saved:
+        if self.folder is None or self.count <= saved:
             return
+        if self.positions:
+            self.blocks.append(np.stack(self.positions).astype(np.int32))
+            self.positions = []
         beside = self.folder / "tokens.tmp.npz"
         try:
-            np.savez(beside, drawn=np.stack(self.positions).astype(np.int32))
+            np.savez(beside, drawn=np.concatenate(self.blocks))
             beside.replace(self.folder / "tokens.npz")
+            self.flushed = time.monotonic()
         except OSError as error:
             raise OSError(
                 f"could not save the job in {self.folder}: {error}; what it held is intact"

@@ -96,7 +96,8 @@ class Events(FixedCodec):
         bars that are literally the same as earlier ones are told as repeats.
 
         Left out: names, lyrics, controllers, pitch bends, the length of drum strokes. Notes that last less than a
-        tick last one. ValueError for a score without notes, with too many tracks or with a metre that is too long.
+        tick last one. ValueError for a score without notes, with too many tracks or bars, or with a metre that cannot
+        be written.
         """
         return self._encode([music], [header or Header()], repeats)[0]
 

@@ -17,7 +17,7 @@ from symusic import Score
 
 from otonoha.music.markers import pickup
 from otonoha.music.theory import Key
-from otonoha.music.time import signatures
+from otonoha.music.time import MAX_BARS, signatures
 from otonoha.tokens.events_vocab import CUT, NUMBERS, OVER, PICKUP, QUARTERS, Layout, nearest_tempo
 from otonoha.tokens.place import METRES
 
@@ -109,7 +109,7 @@ def nearest_tick(tick: int, tpq: int, resolution: int) -> int:
 
 
 def bars_of(score: Score, layout: Layout, end: int, *, tempos: bool) -> Bars:
-    """The bars up to tick `end` of the codec, at least one."""
+    """The bars up to tick `end` of the codec, at least one. ValueError for an absurd number of them."""
     metres = _metres(score, layout.resolution, end)
     upbeat = 0
     if any(m.text.startswith("pickup:") for m in score.markers):
@@ -140,7 +140,7 @@ def _metres(score: Score, resolution: int, end: int) -> list[tuple[int, Metre]]:
 
 
 def _stretches(metres: list[tuple[int, Metre]], layout: Layout, end: int, upbeat: int) -> Bars:
-    bars, stated = Bars(), metres[0][1]
+    bars, stated, many = Bars(), metres[0][1], 0
     bars.tell(0, metre_tokens(layout, *stated))
     if upbeat:
         length = bar_length(*stated, layout.resolution)
@@ -155,6 +155,9 @@ def _stretches(metres: list[tuple[int, Metre]], layout: Layout, end: int, upbeat
             bars.tell(begin, metre_tokens(layout, *metre))
             stated = metre
         length = bar_length(*metre, layout.resolution)
+        many += (stop - begin) // min(length, _PIECE * layout.resolution)
+        if many > MAX_BARS:
+            raise ValueError(f"the score would have more than {MAX_BARS:,} bars; its times make no sense")
         whole, rest = divmod(max(stop - begin, 1), length)
         if length > QUARTERS * layout.resolution:
             _long_bars(bars, layout, begin, stop, length, end)

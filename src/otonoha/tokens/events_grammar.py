@@ -85,6 +85,8 @@ class EventGrammar:
             length = bar_length(*METRES[metre_index(asked.metre)], self._layout.resolution)
             if not 0 <= self._upbeat < length:
                 raise ValueError(f"a pick-up of {asked.pickup} quarter notes does not fit into a bar")
+        if asked.tempo is not None and not self._tempos:
+            raise ValueError("this codec writes no tempos, so none can be asked for; leave tempo out")
         if self._metre is not None and 4 * self._metre[0] > QUARTERS * self._metre[1]:
             raise ValueError("the prompt's metre {}/{} cannot be written".format(*self._metre))
 

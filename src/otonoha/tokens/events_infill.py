@@ -17,7 +17,7 @@ from otonoha.tokens.events_instruments import DRUMS
 from otonoha.tokens.events_place import place
 from otonoha.tokens.events_read import body_of, frame_of, notes_of, tracks_of
 from otonoha.tokens.events_regions import cells
-from otonoha.tokens.events_vocab import END_FILL, PAD, SEP, Layout
+from otonoha.tokens.events_vocab import END_FILL, PAD, QUARTERS, SEP, Layout
 from otonoha.tokens.place import QUARTER_SIZE
 
 
@@ -151,7 +151,8 @@ def _gaps(event: np.ndarray, sep: int, layout: Layout) -> list[_Gap]:
     gaps = []
     for bar, track, at in zip(found.bar.tolist(), found.track.tolist(), found.start.tolist()):
         if at < sep and int(event[at]) in marks:
-            where = (int(frame.start[bar]), int(frame.origin[bar]), int(frame.length[bar]))
+            length = min(int(frame.length[bar]), QUARTERS * layout.resolution)  # as far as a place can say
+            where = (int(frame.start[bar]), int(frame.origin[bar]), length)
             context = {name: int(values[at + 1]) for name, values in contexts.items()}
             gaps.append(_Gap(int(event[at]), track, *where, context))
     return gaps

@@ -61,6 +61,6 @@ def instrument(name: str | int) -> int:
             raise ValueError(f"instruments are numbers 0 … 127, or {DRUMS} for drums; got {name}")
         return name
     word = re.sub(r"\s+", " ", name.strip().lower())
-    return (
-        int(word) if word.isdigit() and int(word) <= DRUMS else _NUMBER[one_of(word, _NUMBER, "instrument")]
-    )
+    if re.fullmatch(r"\d{1,3}", word) and int(word) <= DRUMS:
+        return int(word)
+    return _NUMBER[one_of(word, _NUMBER, "instrument")]

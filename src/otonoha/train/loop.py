@@ -436,12 +436,11 @@ class _Loop:
 
 
 def _not_averaged(networks: nn.Module) -> set[str]:
-    """Buffers of modules that say `averaged = False`: a codebook is a moving average already, and jumps at times."""
+    """Buffers that modules name in `followed`: a codebook is a moving average already, and jumps at times."""
     return {
         f"{path}.{name}"
         for path, module in networks.named_modules()
-        if not getattr(module, "averaged", True)
-        for name, _ in module.named_buffers(recurse=False)
+        for name in getattr(module, "followed", ())
     }
 
 

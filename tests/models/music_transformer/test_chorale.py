@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from chorale_twins import assert_writes_as_it_reads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,16 +111,7 @@ def test_a_crop_knows_what_the_whole_piece_knows():
 @pytest.mark.parametrize("channels", [(), tuple(range(9))])
 def test_writing_a_frame_at_a_time_equals_reading(channels):
     net, pitches = network(channels=channels), np.stack([piece(9), piece(1)])
-    step = ChoraleStep(net)
-    state = step.read(step.start(2), pitches[:, :9])
-    for t in range(9, 24):
-        state, drawn = step.place(state, {}), []
-        for k in range(4):
-            found = step.logits(state, k, drawn)
-            for row in range(2):
-                assert torch.allclose(found[row], read(net, pitches[row])[t, k], atol=2e-3), (t, k, row)
-            drawn.append(torch.from_numpy(np.where(pitches[:, t, k] < 0, 0, pitches[:, t, k] - 35)))
-        state = step.advance(state, drawn)
+    assert_writes_as_it_reads(net, pitches, torch.stack([read(net, p) for p in pitches]), begin=9)
 
 
 @settings(max_examples=10, deadline=None)

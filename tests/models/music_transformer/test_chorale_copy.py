@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from chorale_twins import assert_writes_as_it_reads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -199,17 +200,8 @@ def test_training_does_without_some_moments_and_some_heads():
 
 def test_writing_a_frame_at_a_time_equals_reading():
     net, pitches = network(), np.stack([piece(9), piece(1)])
-    step = ChoraleStep(net)
     for begin in (0, 11):
-        state = step.read(step.start(2), pitches[:, :begin])
-        for t in range(begin, LENGTH):
-            state, drawn = step.place(state, {}), []
-            for k in range(4):
-                found = step.logits(state, k, drawn)
-                for row in range(2):
-                    assert torch.allclose(found[row], read(net, pitches[row])[t, k], atol=2e-3), (t, k, row)
-                drawn.append(torch.from_numpy(np.where(pitches[:, t, k] < 0, 0, pitches[:, t, k] - 35)))
-            state = step.advance(state, drawn)
+        assert_writes_as_it_reads(net, pitches, torch.stack([read(net, p) for p in pitches]), begin=begin)
 
 
 @settings(max_examples=8, deadline=None)

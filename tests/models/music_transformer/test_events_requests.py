@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from any_scores import BAR_OF, look, rows, scores
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from symusic import Note, Score, Tempo, TextMeta, TimeSignature, Track
+from symusic import Score, Tempo, Track
 
 from families import QUICK
 from helpers import chorale, pieces, tune
@@ -52,49 +53,6 @@ def trained() -> MusicTransformer:
         MODELS["tiny"] = MusicTransformer("tiny")
         MODELS["tiny"].fit(pieces(4, make=chorale), quiet=True, **{**QUICK, "steps": 15, "length": 128})
     return MODELS["tiny"]
-
-
-def rows(track: Track) -> list[tuple[int, int, int, int]]:
-    return [(n.time, n.duration, n.pitch, n.velocity) for n in track.notes]
-
-
-def look(track: Track) -> tuple:
-    return track.name, track.program, track.is_drum
-
-
-BAR_OF = {(4, 4): 4, (3, 4): 3, (6, 8): 3, (5, 4): 5}
-
-
-@st.composite
-def scores(draw, least: int = 1):
-    """Tracks with notes anywhere, some off the grid, held over bar lines; empty ones, drums, doubled programs."""
-    tpq = draw(st.sampled_from([24, 96, 480, 10080, 15]))
-    score = Score(tpq)
-    metre = draw(st.sampled_from(list(BAR_OF)))
-    score.time_signatures.append(TimeSignature(0, *metre))
-    bar = BAR_OF[metre] * tpq
-    upbeat = draw(st.sampled_from([0, 0, 1])) * tpq
-    if upbeat:
-        score.markers.append(TextMeta(0, "pickup:1"))
-    bars = draw(st.integers(2, 4))
-    if draw(st.booleans()):
-        score.time_signatures.append(TimeSignature(upbeat + bar, *draw(st.sampled_from(list(BAR_OF)))))
-    if draw(st.booleans()):
-        score.tempos.append(Tempo(0, draw(st.sampled_from([60.0, 93.5]))))
-    for number in range(draw(st.integers(least, 3))):
-        program = draw(st.sampled_from([0, 40, 40, 128]))
-        track = Track(
-            draw(st.sampled_from(["", "lead", "x"])), 0 if program == 128 else program, program == 128
-        )
-        for _ in range(draw(st.integers(1, 8))):
-            onset = draw(st.integers(0, bars * bar - 1))
-            onset = onset if draw(st.booleans()) else onset // (tpq // 3) * (tpq // 3)
-            length, pitch = draw(st.integers(1, 2 * bar)), draw(st.integers(40, 70))
-            track.notes.append(Note(onset, length, pitch, draw(st.integers(1, 127))))
-        score.tracks.append(track)
-        if not number:
-            score.tracks.append(Track("words only", 52, False))
-    return score
 
 
 def bar_of(codec: Events, score: Score) -> list[list[int]]:
@@ -296,7 +254,6 @@ def test_a_continuation_takes_a_new_tempo_and_key_from_its_first_bar(model):
 
 def test_a_prompt_that_ends_a_little_late_has_no_more_bars_than_it_seems(model):
     score = tune(1, bars=2)
-    score.tracks[0].notes[-1].duration += 0
     score = score.resample(480)
     score.tracks[0].notes[-1].duration += 3
     take = model.sample(Continue(score), bars=1, seed=1)
@@ -304,6 +261,16 @@ def test_a_prompt_that_ends_a_little_late_has_no_more_bars_than_it_seems(model):
     assert any(2 * 1920 <= n.time < 3 * 1920 for n in take.music.tracks[0].notes)
     with pytest.raises(ValueError, match=r"within 1 … 2"):
         model.sample(Infill(score), only_bars="3")
+
+
+def test_notes_that_last_no_time_are_notes(model):
+    score = tune(1, bars=1)
+    for note in score.tracks[0].notes:
+        note.duration = 0
+    del score.tracks[0].notes[1:]
+    take = model.sample(Continue(score), bars=1, seed=1)
+    assert rows(take.music.tracks[0])[0] == rows(score.tracks[0])[0] == (0, 0, *rows(score.tracks[0])[0][2:])
+    assert len(take.music.tracks[0].notes) > 1
 
 
 def test_what_the_network_no_longer_saw_is_told(model):
@@ -488,6 +455,7 @@ def test_no_guidance_at_all_is_what_a_blank_header_says(model):
 SCORE = chorale(3)
 WRONG = [
     (Compose(), {"instruments": "vioiln"}, "did you mean 'violin'"),
+    (Compose(), {"instruments": "²"}, "unknown instrument"),
     (Compose(), {"instruments": " , "}, "instruments needs one name"),
     (Compose(), {"instruments": ",".join(["piano"] * 33)}, "1 … 32 instruments"),
     (Compose(), {"scale_only": True}, "scale_only needs a key"),
@@ -512,6 +480,7 @@ WRONG = [
     (Infill(SCORE), {"only_bars": "5"}, "within 1 … 4"),
     (Infill(SCORE), {"only_bars": "3-2"}, "only_bars .3-2. runs backwards"),
     (Infill(SCORE), {"only_bars": "x"}, "cannot read only_bars"),
+    (Infill(SCORE), {"only_bars": "9" * 5000}, "cannot read only_bars"),
     (Infill(SCORE), {"only_tracks": "viola"}, "there is no track 'viola'"),
     (Infill(SCORE), {"only_tracks": ","}, "only_tracks needs one track"),
     (Infill(SCORE), {"only_bars": "1", "bars": 3}, "bars has no effect on the task infill"),

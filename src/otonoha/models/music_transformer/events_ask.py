@@ -47,7 +47,7 @@ USELESS = {
     "infill": (*NEW_MUSIC, "strength", "instruments"),
     "accompany": (*NEW_MUSIC, "strength", *FOR_REGIONS),
     "vary": (*NEW_MUSIC, "instruments"),
-    "join": (*NEW_MUSIC[1:], "strength", "instruments", *FOR_REGIONS),
+    "join": (*(n for n in NEW_MUSIC if n != "bars"), "strength", "instruments", *FOR_REGIONS),
 }
 """Task -> controls that do nothing there."""
 

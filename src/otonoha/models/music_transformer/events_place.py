@@ -7,7 +7,7 @@ Axes: T symbols, N notes, B bars.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from symusic import Score, Track
@@ -21,10 +21,10 @@ from otonoha.music.tracks import Notes, notes
 from otonoha.sample.controls import bars_of
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.events import Events, Header
-from otonoha.tokens.events_bars import ticks
+from otonoha.tokens.events_bars import nearest_tick, ticks
 from otonoha.tokens.events_header import attributes_of
 from otonoha.tokens.events_instruments import DRUMS, INSTRUMENTS, instrument
-from otonoha.tokens.events_read import body_of, frame_of
+from otonoha.tokens.events_read import Frame, body_of, frame_of
 from otonoha.tokens.events_repeats import expand
 from otonoha.tokens.events_write import MAX_TRACKS
 
@@ -66,7 +66,7 @@ class Place:
             for event in getattr(found, name):
                 if event.time >= begin:
                     moved = event.copy()
-                    moved.time = int(ticks(np.array(event.time), codec.resolution, result.tpq))
+                    moved.time = nearest_tick(event.time, codec.resolution, result.tpq)
                     getattr(result, name).append(moved)
         return result
 
@@ -75,14 +75,26 @@ class Place:
         return np.isin(np.searchsorted(lines, onset, side="right") - 1, self.bars)
 
 
+def frame_in(codec: Events, tokens: Tokens) -> Frame:
+    """The bars of a piece, repeats written out."""
+    event = expand(codec.event(tokens), codec.layout)[0]
+    return frame_of(event[body_of(event) :], codec.layout)
+
+
 def bar_lines(codec: Events, tokens: Tokens) -> np.ndarray:
     """(B,) where the bars begin, in ticks of the codec."""
-    event = expand(codec.event(tokens), codec.layout)[0]
-    return frame_of(event[body_of(event) :], codec.layout).start
+    return frame_in(codec, tokens).start
 
 
-def _on_grid(codec: Events, score: Score, tick: int) -> int:
-    return int(ticks(np.array(tick), score.tpq, codec.resolution))
+def within(codec: Events, score: Score) -> Score:
+    """A copy of a score whose changes of metre, key and tempo end with its notes."""
+    result = score.copy()
+    end = nearest_tick(last_tick(score), score.tpq, codec.resolution)
+    for name in CHANGES:
+        found = getattr(score, name)
+        heard = [e for e in found if not e.time or nearest_tick(e.time, score.tpq, codec.resolution) < end]
+        setattr(result, name, heard)
+    return result
 
 
 def sounding(score: Score) -> list[int]:
@@ -95,11 +107,7 @@ def sounding(score: Score) -> list[int]:
 
 def behind(codec: Events, prompt: Score, controls: Controls) -> Place:
     """The bars behind a piece. Its own changes of metre, key and tempo end with its notes."""
-    score, homes = prompt.copy(), sounding(prompt)
-    end = _on_grid(codec, score, last_tick(score))
-    for name in CHANGES:
-        heard = [e for e in getattr(score, name) if not e.time or _on_grid(codec, score, e.time) < end]
-        setattr(score, name, heard)
+    score, homes = within(codec, prompt), sounding(prompt)
     tokens = read(codec, score)
     old, new = len(bar_lines(codec, tokens)), controls.bars or ask.BARS
     tokens = codec.with_header(tokens, ask.header_of(controls, old + new, codec.header(tokens)))
@@ -141,11 +149,9 @@ def beside(codec: Events, prompt: Score, controls: Controls) -> Place:
 def read(codec: Events, score: Score, style: str | None = None) -> Tokens:
     """A score behind the controls that fit it."""
     found = attributes_of(score)
-    header = replace(Header.of(found, style=style), key=_key(found.key, found.sounding_key))
-    bars = len(
-        bar_lines(codec, codec.encode(score))
-    )  # on the grid: a note may end a little behind the last bar line
-    return codec.encode(score, replace(header, bars=bars))
+    bars = len(bar_lines(codec, codec.encode(score)))  # a note may end a little behind the last bar line
+    key = _key(found.key, found.sounding_key)
+    return codec.encode(score, Header.of(found, style=style, key=key, bars=bars))
 
 
 def _key(stated: str | None, heard: str | None) -> str | None:

@@ -83,33 +83,19 @@ def varied(
     strength = STRENGTH if controls.strength is None else controls.strength
     if not strength:
         raise ValueError("strength 0 changes nothing; give a share of the notes above 0, up to 1")
-    codec, layout = design.codec, design.codec.layout
-    event, sounds, allowed = (
-        codec.event(place.tokens).copy(),
-        Sounds.of(codec, place),
-        _allowed(codec, controls),
-    )
-    at = _notes_in(codec, place)
+    codec, choice, allowed = design.codec, ask.choice(controls), _allowed(design.codec, controls)
+    event, sounds, at = codec.event(place.tokens).copy(), Sounds.of(codec, place), _notes_in(codec, place)
     chosen = dice.permutation(at)[: max(1, round(strength * len(at)))]
     hidden = np.zeros(len(event), bool)
     hidden[chosen] = True
-    strokes = layout.ids("Drum")
     for part in np.array_split(chosen, min(ROUNDS, len(chosen))):
         logits = _looked_at(design, place.tokens, event, hidden, part)
         for symbol, row in zip(part.tolist(), logits):
-            family = strokes if event[symbol] in strokes else layout.ids("Pitch")
-            mine = sounds.at == symbol
-            near = sounds.beside(mine, strokes=family is strokes)
-            settled = near & ~(hidden[sounds.at] & (sounds.at >= 0))
-            mask = np.zeros(len(row), bool)
-            mask[family.start : family.stop] = allowed[family.start : family.stop]
-            mask[[event[symbol], *(family.start + sounds.pitch[settled])]] = False
+            mask = allowed & _free_for(codec, symbol, event, sounds, hidden)
             if not mask.any():
                 raise ValueError("no pitch of the key is left for one of the notes; leave out scale_only")
-            event[symbol] = draw(probabilities(row[None], ask.choice(controls), mask[None]), dice.random(1))[
-                0
-            ]
-            sounds.pitch[mine] = layout.value[event[symbol]]
+            (event[symbol],) = draw(probabilities(row[None], choice, mask[None]), dice.random(1))
+            sounds.pitch[sounds.at == symbol] = codec.layout.value[event[symbol]]
             hidden[symbol] = False
     pitches = {
         home: sounds.pitch[sounds.track == t] for t, home in enumerate(place.homes) if t in place.tracks
@@ -124,6 +110,23 @@ def _allowed(codec: Events, controls: Controls) -> np.ndarray:
     allowed[codec.layout.ids("Drum")] = True
     allowed[codec.layout.ids("Pitch")] = ask.in_region(controls).pitches(0)
     return allowed
+
+
+def _free_for(
+    codec: Events, symbol: int, event: np.ndarray, sounds: Sounds, hidden: np.ndarray
+) -> np.ndarray:
+    """(V,) bool: what the note at `symbol` may become: another pitch (or stroke) than it has, and than the notes beside
+    it have that are not hidden.
+    """
+    strokes = codec.layout.ids("Drum")
+    family = strokes if event[symbol] in strokes else codec.layout.ids("Pitch")
+    near = sounds.beside(sounds.at == symbol, strokes=family is strokes)
+    unsettled = (sounds.at >= 0) & hidden[sounds.at]
+    mask = np.zeros(codec.layout.size, bool)
+    mask[family.start : family.stop] = True
+    mask[event[symbol]] = False
+    mask[family.start + sounds.pitch[near & ~unsettled]] = False
+    return mask
 
 
 def _looked_at(

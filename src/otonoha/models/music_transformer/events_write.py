@@ -70,12 +70,12 @@ class Writer:
         return self.design.network.shape.context
 
     def take(self, score: Score, row: Tokens, index: int, forgotten: int) -> Take:
-        """A result; it says how many symbols were beyond what the network sees at once."""
+        """A result; it says how many symbols (at least) were beyond what the network sees at once."""
         traces = {"forgotten": forgotten} if forgotten else {}
         return Take(score, row, replace(self.request, index=index), traces)
 
     def over(self, row: Tokens) -> int:
-        """How many symbols of a row the network no longer saw in the end."""
+        """How many symbols of a row, at least, the network no longer saw in the end: its window moves in leaps."""
         return max(0, len(row) - self.room)
 
 

@@ -54,7 +54,7 @@ class MusicTransformer(Model):
         return Events(contexts=self.config.hints, styles=tuple(self.config.styles))
 
     def learn(self, pieces: Sequence[Piece], valid: Sequence[Piece]) -> None:
-        """Styles."""
+        """What the design's vocabulary depends on (events: the styles)."""
         self.design.learn(pieces)
 
     def build(self) -> dict[str, nn.Module]:
@@ -72,7 +72,7 @@ class MusicTransformer(Model):
         return found
 
     def observe(self, sequences: Sequence[Any]) -> None:
-        """The chorales that are learnt by heart."""
+        """What the design keeps of the pieces beside its weights (chorale: the library of its memory)."""
         self.design.observe(sequences)
 
     def batches(self, sequences: Sequence[Any], settings: Settings) -> Any:
