@@ -66,13 +66,14 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "installing PyTorch and the rest: some minutes, about 1.4 GB on disk"
 	$(PIP) install --quiet -c constraints.txt -e '.[scores]'
 	@touch $(STAMP)
 
 $(STAMP_TEST): $(STAMP)
-	$(PIP) install --quiet -c constraints.txt -e '.[scores,soundfont,test]'
+	$(PIP) install --quiet -c constraints.txt -e '.[scores,soundfont,singing,test]'
 	@touch $(STAMP_TEST)
 
 $(VENV)/.installed-bench: $(STAMP_TEST)
-	$(PIP) install --quiet -c constraints.txt -e '.[scores,soundfont,test,bench]'
+	$(PIP) install --quiet -c constraints.txt -e '.[scores,soundfont,singing,test,bench]'
 	@touch $@

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 import _jsb_memory
 from otonoha.data.corpus import corpus
@@ -85,8 +86,16 @@ def begun_model(row: Row, seed: int, settings: Settings) -> MusicTransformer:
     model = MusicTransformer(
         "chorale", codec=CODEC, chorale=chorale, train=replace(settings, seed=1000 + seed)
     )
-    model.networks.load_state_dict(earlier.networks.state_dict())
+    take_over(model.networks, earlier.networks)
     return model
+
+
+def take_over(networks: nn.Module, earlier: nn.Module) -> None:
+    """Copy the weights of an earlier network; what the new one has besides, rows of a table too, stays fresh."""
+    state = networks.state_dict()
+    for name, known in earlier.state_dict().items():
+        state[name][tuple(map(slice, known.shape))] = known
+    networks.load_state_dict(state)
 
 
 def trained(name: str, row: Row, seed: int) -> dict[str, Any]:

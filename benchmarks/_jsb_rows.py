@@ -14,6 +14,10 @@ LIGHT = {"any_order": 0.0, "dropout": 0.15, "input_dropout": 0.08, "channel_drop
 """A teacher and bags keep a network from learning by heart; it needs less dropout."""
 WIDE = {"steps": 900, "batch": 6, "length": 256, "eval_every": 60, "save_every": 60, "patience": 3}
 """Longer crops: there is more to copy from."""
+BOTH = WIDE | {"steps": 300, "schedule": "cosine", "warmup": 20, "patience": 0}
+"""A round in which a network that copies gets a memory besides."""
+ALL = tuple(range(9))
+"""Channels of the memory."""
 
 CHORALES: dict[str, Row] = {
     "ours": Row(train={"eval_every": 30, "patience": 3}, seeds=(0, 1, 2)),
@@ -32,7 +36,7 @@ CHORALES: dict[str, Row] = {
         LONG,
         bags=2,
         teacher=hired("three", share=0.8, temperature=1.15),
-        seeds=(0, 1),
+        seeds=(0, 1, 2),
     ),
     "ours, second round": Row(
         LIGHT,
@@ -40,7 +44,15 @@ CHORALES: dict[str, Row] = {
         bags=2,
         teacher=hired("three", share=0.8),
         after="ours, bagged and taught",
-        seeds=(0, 1),
+        seeds=(0, 1, 2),
+    ),
+    "ours, memory and copying": Row(
+        LIGHT | {"channels": ALL, "copy_dropout": 0.1},
+        BOTH,
+        bags=2,
+        teacher=hired("nine", share=0.8, temperature=1.05),
+        after="ours without memory",
+        seeds=(0, 1, 2),
     ),
 }
 """Name -> row; each is trained once per seed."""
@@ -51,6 +63,7 @@ ENSEMBLES: dict[str, list[tuple[str, int]]] = {
         for row in (
             "ours",
             "ours, second round",
+            "ours, memory and copying",
             "ours without memory",
             "ours without memory, short attention",
         )

@@ -1,6 +1,6 @@
 """What a teacher says along the JSB training pieces: the mean of finished runs, kept beside the runs.
 
-    python benchmarks/_jsb_teacher.py      # fills TEACHERS, and prints how well each knows its pieces
+    python benchmarks/_jsb_teacher.py [name …]      # computes teachers, and prints how well each knows its pieces
 
 The networks are in eval mode and a piece never finds itself in the memory; but the networks have learnt these pieces,
 so their chances are sharper than on new ones (`benchmarks/jsb16.py` has those). A teacher may be softened: its
@@ -9,6 +9,7 @@ chances to the power of 1 / temperature, normalised.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,11 @@ from otonoha.models.music_transformer.chorale_batches import Song, with_said
 from otonoha.models.music_transformer.chorale_taught import Teacher
 from otonoha.models.music_transformer.model import MusicTransformer
 
-TEACHERS: dict[str, list[tuple[str, int]]] = {"three": [("ours", seed) for seed in (0, 1, 2)]}
+TAUGHT = ("ours, second round", "ours without memory")
+TEACHERS: dict[str, list[tuple[str, int]]] = {
+    "three": [("ours", seed) for seed in (0, 1, 2)],
+    "nine": [(row, seed) for row in ("ours", *TAUGHT) for seed in (0, 1, 2)],
+}
 """Name -> the runs (row, seed) whose chances are averaged."""
 
 
@@ -85,7 +90,7 @@ def learnt(chances: Sequence[np.ndarray]) -> Tensor:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for called in TEACHERS:
+    for called in sys.argv[1:] or TEACHERS:
         began = time.process_time()
         nats = float(learnt(teacher(called)))
         print(

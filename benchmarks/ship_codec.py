@@ -53,7 +53,7 @@ RECIPES = {
     ),
     "jukebox": Recipe(
         preset="jukebox",
-        settings={"steps": 3000, "batch": 4, "length": 16_384, "schedule": "cosine", "ema": 0.999},
+        settings={"steps": 3000, "batch": 4, "length": 8192, "lr": 1e-3, "schedule": "cosine", "ema": 0.999},
     ),
     "tiny": Recipe(
         preset="modern_tiny", options={"critic_weight": 0.1}, settings={"steps": 4, "eval_every": 4}

@@ -91,7 +91,7 @@ def pack() -> None:
             for split in ("valid", "test")
         },
     }
-    model.defaults = {"bars": 16, "temperature": 0.9, "min_p": 0.03}
+    model.defaults = {"bars": 16, "temperature": 1.0, "min_p": 0.03}
     folder = model.save(SHIPPED / NAME, half=True, int8=True)
     print(folder, f"{sum(p.stat().st_size for p in folder.iterdir()) / 1e6:.2f} MB")
 

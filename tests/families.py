@@ -24,6 +24,19 @@ QUICK = {
 
 
 @dataclass(frozen=True)
+class Fresh:
+    """A model that has learnt nothing, as a part of another one."""
+
+    family: str
+
+    @property
+    def model(self):
+        made = family(self.family)("tiny")
+        _ = made.networks
+        return made
+
+
+@dataclass(frozen=True)
 class Case:
     """A model to test: its family, options of its constructor, what it learns from, what it needs to sample."""
 
@@ -45,7 +58,8 @@ class Case:
     """Whether batch normalisation has to see some batches before what is written depends on the noise."""
 
     def model(self, **options):
-        return family(self.family)(self.preset, **{**self.options, **options})
+        own = {k: v.model if isinstance(v, Fresh) else v for k, v in self.options.items()}
+        return family(self.family)(self.preset, **{**own, **options})
 
     @property
     def quick(self):
@@ -127,6 +141,7 @@ CASES |= {
         "lstm_attention", options={"codec": "grid", "hints": ("beat", "quarter", "key")}, make=chorale
     ),
 }
+CASES["jukebox/tiny"] = Case("jukebox", options={"codec": Fresh("vqvae")}, make=hum, recorded=True)
 CASES["vqvae/tiny"] = Case("vqvae", make=hum, recorded=True, settings={"length": 2048})
 CASES["vqvae/modern_tiny"] = Case("vqvae", "modern_tiny", make=hum, recorded=True, settings={"length": 2048})
 CASES["music_transformer/chorale"] = Case("music_transformer", "chorale_tiny", make=chorale)

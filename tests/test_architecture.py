@@ -82,7 +82,7 @@ def test_importing_is_cheap_and_silent():
 
 
 def test_listing_families_and_their_flags_needs_no_torch():
-    code = "from otonoha.models.registry import *; [settings_of(n) for n in [*FAMILIES, *EXAMPLES]]"
+    code = "from otonoha.models.registry import *; [settings_of(n) for n in [*FAMILIES, *EXAMPLES, *SYSTEMS]]"
     assert "torch" not in loaded_after(code)
 
 
@@ -135,16 +135,17 @@ def lines(path: Path) -> int:
 
 # DESIGN aims at 25 modules and 3,500 lines for a model. The LSTM lies above it: its model looks its three designs
 # up by name, so each is counted with the model. Since
-# pieces may be recordings, every room also reaches music/audio, recording and resample (270 lines).
+# pieces may be recordings, every room also reaches music/audio, recording and resample (270 lines); since prompts and
+# takes may be sound, base, tasks and controls say more (100 lines).
 READING = {
-    ("_template", "model"): (28, 3900),
-    ("lstm_attention", "model"): (32, 4350),
-    ("lstm_attention", "melody"): (39, 5100),
-    ("lstm_attention", "book"): (35, 4850),
-    ("lstm_attention", "answer"): (39, 5350),
-    ("musegan", "gan"): (45, 7150),
-    ("musegan", "vae"): (47, 7750),
-    ("musegan", "conv"): (51, 8450),
+    ("_template", "model"): (28, 4050),
+    ("lstm_attention", "model"): (32, 4500),
+    ("lstm_attention", "melody"): (39, 5250),
+    ("lstm_attention", "book"): (35, 5000),
+    ("lstm_attention", "answer"): (39, 5500),
+    ("musegan", "gan"): (45, 7300),
+    ("musegan", "vae"): (47, 7900),
+    ("musegan", "conv"): (51, 8600),
     ("vqvae", "jukebox"): (40, 5500),
     ("music_transformer", "events"): (73, 12000),
     ("music_transformer", "chorale_design"): (62, 10500),

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import otonoha
+from otonoha.models.registry import FAMILIES
+from otonoha.sample import tasks
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("README.md")])
 
@@ -42,3 +46,16 @@ def test_the_tree_of_the_readme_is_the_tree():
     named = re.findall(r"^  (\w+)/", tree, re.MULTILINE)
     there = sorted(p.name for p in (ROOT / "src" / "otonoha").iterdir() if (p / "__init__.py").exists())
     assert sorted(named) == there
+
+
+def test_public_names_in_the_documents_exist():
+    said = {name for page in PAGES for name in re.findall(r"\boto\.(\w+)", page.read_text("utf-8"))}
+    assert said - set(otonoha.__all__) == set()
+    for name in otonoha.__all__:
+        assert getattr(otonoha, name) is not None
+
+
+def test_every_family_and_every_task_has_a_public_name():
+    kinds = {name for name, kind in vars(tasks).items() if getattr(kind, "__module__", "") == tasks.__name__}
+    plain = kinds - {"Request", "Take", "Explanation", "Critique", "Progress", "Partial", "Done"}
+    assert plain | set(FAMILIES.values()) <= set(otonoha.__all__)

@@ -1,7 +1,10 @@
 """otonoha encode and decode: a file as codes and back, and mistakes as one line."""
 
+import json
+
 import numpy as np
 import pytest
+import soundfile
 
 from families import fitted
 from helpers import hum
@@ -39,7 +42,15 @@ def test_there_and_back(codec, song, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["encode", "song.wav"], "encode needs --model"),
+        (["encode", "song.wav"], "encode needs --with"),
+        (["encode", "song.wav", "--with", "runs/nowhere"], "runs/nowhere: no such folder; a model is"),
+        (["encode", "nan.wav", "--with", "CODEC"], "nan.wav: some samples are no numbers (NaN or inf"),
+        (["encode", "nan.wav", "--with", "CODEC"], "the first at 0.023 s"),
+        (
+            ["encode", "short.mp3", "--with", "CODEC"],
+            "short.mp3: no readable sound file (damaged, or too short",
+        ),
+        (["decode", "lacking.npz", "--with", "CODEC"], "not a codes file of otonoha encode (it lacks clock)"),
         (["encode", "none.wav", "--with", "CODEC"], "none.wav: no such file"),
         (["encode", "song.wav", "--with", "CODEC", "--out", "x.wav"], "--out must be an .npz file"),
         (["encode", "song.wav", "--with", "MELODY"], "it is no codec of sound"),
@@ -60,6 +71,11 @@ def test_mistakes_are_one_line(words, message, codec, song, monkeypatch, capsys,
         np.savez("foreign.npz", **{**data, "codec": np.array("other")})
     if "MELODY" in words:
         fitted("_template/tiny").save(tmp_path / "MELODY")
+    np.savez("lacking.npz", codec=np.array("other"))
+    damaged = np.zeros((44_100, 1), np.float32)
+    damaged[1001:] = np.nan  # of a file at another rate: resampling spreads it
+    soundfile.write("nan.wav", damaged, 44_100, subtype="FLOAT")
+    (tmp_path / "short.mp3").write_bytes(b"\xff\xfb\x90\x64" + bytes(196))
     capsys.readouterr()
     assert app.run([str(codec) if w == "CODEC" else w for w in words]) == 2
     told = capsys.readouterr().err
@@ -71,3 +87,37 @@ def test_a_codec_writes_no_music(codec, capsys):
     for verb in ("sample", "compose"):
         assert app.run([verb, str(codec)]) == 2
         assert "writes nothing of its own: it is a codec (otonoha encode" in capsys.readouterr().err
+
+
+def test_eval_of_a_codec(codec, song, capsys, tmp_path):
+    folder = tmp_path / "songs"
+    folder.mkdir()
+    song.rename(folder / "song.wav")
+    write(Audio(np.zeros((1, 4000), np.float32), 8000), folder / "silence.wav")
+    words = ["eval", str(codec), "--data", str(folder), "--longest", "1.5"]
+    assert app.run(words) == 0
+    shown = capsys.readouterr().out
+    for part in ("(1 recording, 1 clip)", "level 0", "mel distance", "SI-SDR, dB", "kbit/s, entropy-coded"):
+        assert part in shown
+    assert app.run([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    fine, coarse = told["levels"]
+    assert fine["kbps"] == pytest.approx(2 * coarse["kbps"], rel=1e-6)
+    assert fine["coded_kbps"] < fine["kbps"]
+    assert {
+        "mel",
+        "stft",
+        "si_sdr",
+        "convergence",
+        "onset_f1",
+        "chroma",
+        "perplexity",
+        "decode_times",
+    } <= set(fine)
+    assert all(np.isfinite(v) for v in fine.values())
+    for more, message in (
+        (["--bars", "4"], "--bars has no effect: "),
+        (["--longest", "0"], "--longest must be above 0"),
+    ):
+        assert app.run(["eval", str(codec), "--data", str(folder), *more]) == 2
+        assert message in capsys.readouterr().err

@@ -76,9 +76,7 @@ def test_plot(otonoha, refused, tunes, run_folder, tmp_path):
     assert "no codec of sound" in refused(
         "plot", "spectrogram", "a.wav", "--with", run_folder, "--out", "b.png"
     )
-    assert "no effect with roll" in refused(
-        "plot", "roll", tunes / "00.mid", "--model", "x", "--out", "b.png"
-    )
+    assert "no effect with roll" in refused("plot", "roll", tunes / "00.mid", "--with", "x", "--out", "b.png")
     assert "is a recording" in refused("plot", "roll", "a.wav", "--out", "b.png")
     assert "no such file" in refused("plot", "loss", tmp_path, "--out", "b.png")
     assert "holds no figure 'los'" in refused("plot", "loss", run_folder, "--figure", "los", "--out", "b.png")

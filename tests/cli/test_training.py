@@ -36,7 +36,7 @@ def test_fit_writes_a_run_with_a_card(run_folder, tunes):
     assert card["ships"].startswith("no")
     assert card["steps"] == 12
     assert "--preset tiny" in card["command"]
-    assert next(iter(card["metrics"])).startswith("best valid loss (nats, step ")
+    assert next(iter(card["metrics"])).startswith("best valid loss (nats a note, step ")
     assert described["config"]["train"]["length"] == 64
     assert "your own files" in (run_folder / "README.md").read_text("utf-8")
 

@@ -7,8 +7,11 @@ import shlex
 import shutil
 
 import pytest
+import torch
+from symusic import Score
 
 from otonoha.io.files import read
+from otonoha.io.midi import write_midi
 
 
 def test_compose_writes_score_sound_and_picture_and_says_how_to_make_them_again(
@@ -151,3 +154,35 @@ def test_an_interrupted_sample_goes_on_to_the_same_music(otonoha, run_folder, tm
     go_on = shlex.split(answer.err.split("To go on: ")[1])
     assert otonoha(*go_on[1:]).status == 0
     assert (tmp_path / "part/0.mid").read_bytes() == (tmp_path / "whole/0.mid").read_bytes()
+
+
+def test_what_writes_step_by_step_takes_one_thread_unless_told_otherwise(otonoha, run_folder, monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        for variable, expected in (("2", 2), (None, 1)):
+            torch.set_num_threads(2)
+            monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+            if variable:
+                monkeypatch.setenv("OMP_NUM_THREADS", variable)
+            assert otonoha("sample", run_folder, "--bars", "1", "--seed", "1").status == 0
+            assert torch.get_num_threads() == expected
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_sample_makes_no_folder_for_a_file_and_leaves_none_behind(refused, run_folder, tmp_path):
+    told = refused("sample", run_folder, "--bars", "2", "--out", "o/a.wav")
+    assert "writes no .wav; give a folder, or a file: .mid, .musicxml, .mxl" in told
+    assert "needs" in refused("sample", run_folder, "--task", "continue", "--out", "new")
+    write_midi(Score(24), tmp_path / "empty.mid")
+    assert "empty.mid has no notes" in refused("sample", run_folder, "--prompt", "empty.mid", "--out", "new")
+    assert "empty.mid has no notes" in refused("plot", "roll", "empty.mid")
+    assert {p.name for p in tmp_path.iterdir()} == {"empty.mid"}
+
+
+def test_an_instrument_that_nobody_knows_gets_three_suggestions(refused):
+    told = refused("compose", "--instruments", "violn", "--no-sound")
+    assert "unknown instrument 'violn'; did you mean 'violin' or 'viola' or " in told
+    assert len(told) < 160
+    told = refused("compose", "--only-bars", "3")
+    assert "--only-bars has no effect on a new piece; otonoha sample ensemble knows it" in told

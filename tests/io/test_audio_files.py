@@ -1,11 +1,16 @@
+import contextlib
+import os
 import sys
 
 import numpy as np
 import pytest
+import soundfile
 from symusic import Score
 
 from otonoha.io import read, write
 from otonoha.io.audio_files import read_audio, resample, write_audio
+from otonoha.io.audio_scan import scan
+from otonoha.io.audio_slices import Place, open_sound, read_slice
 from otonoha.music.audio import Audio
 from otonoha.music.score import track_of
 
@@ -51,6 +56,31 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path):
     with pytest.raises(ValueError, match="no numbers"):
         write(broken, tmp_path / "nan.wav")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_first_sample_that_is_no_number_is_named_in_seconds(tmp_path):
+    broken = np.zeros((3000, 2), np.float32)
+    broken[500:, 1] = np.inf
+    broken[2000] = np.nan
+    soundfile.write(tmp_path / "nan.wav", broken, 1000, subtype="FLOAT")
+    with pytest.raises(ValueError, match=r"nan.wav: damaged, .*, the first at 0\.500 s"):
+        read_audio(tmp_path / "nan.wav")
+    with pytest.raises(ValueError, match=r"the first at 2\.000 s"):
+        read_audio(tmp_path / "nan.wav", start=2.0, stop=2.5)
+    with pytest.raises(ValueError, match=r"^damaged: some .*, the first at 0\.500 s"):
+        scan(Place(tmp_path / "nan.wav"))
+
+
+def test_a_cut_mp3_is_read_without_chatter(tmp_path, capfd):
+    path = write(tone(), tmp_path / "tone.mp3")
+    path.write_bytes(path.read_bytes()[:5000])
+    with contextlib.suppress(ValueError):
+        read_slice(Place(path), 0, 22_050)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"tone.mp3: no readable sound file \(damaged, or too short"):
+        open_sound(Place(path))
+    os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"
 
 
 def test_rate_that_the_format_cannot_hold(tmp_path):

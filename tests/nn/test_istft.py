@@ -60,13 +60,26 @@ def test_sizes_that_cannot_be_joined(size, hop):
         Frames(size, hop)
 
 
-@pytest.mark.parametrize("kind", ["polar", "cartesian"])
+@pytest.mark.parametrize("kind", ["noise", "polar", "cartesian"])
 def test_a_head_writes_sound_and_learns(kind):
     head = Head(6, Frames(16, 8), 2, kind)
     x = torch.randn(3, 5, 6, requires_grad=True)
-    y = head(x)
+    foreseen, noise = head(x)
+    assert (noise is None) == (kind != "noise")
+    y = foreseen if noise is None else foreseen + noise
     assert y.shape == (3, 2, 40)
     assert torch.isfinite(y).all()
     y.square().sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in head.parameters())
     assert float(x.grad.abs().sum()) > 0
+
+
+def test_noise_belongs_to_its_place_in_time():
+    head = Head(6, Frames(16, 8), 1)
+    rows = torch.randn(2, 40, 6)
+    with torch.no_grad():
+        whole, part = head(rows, 5)[1], head(rows[:, 10:], 15)[1]
+        each = head(rows, torch.tensor([5, 9]))[1]
+    torch.testing.assert_close(part[..., 16:-16], whole[..., 10 * 8 + 16 : -16])
+    torch.testing.assert_close(each[0], whole[0])
+    assert not torch.allclose(each[1], whole[1])

@@ -156,6 +156,58 @@ def test_loss_of_a_long_run_with_a_nan(tmp_path):
     save(loss(path), tmp_path / "loss.png")
 
 
+def test_loss_names_the_units_and_ticks_at_whole_steps(tmp_path):
+    path = tmp_path / "log.jsonl"
+    other = '\n{"step": 2, "kind": "train", "objective": "critic", "loss": 99.0}'
+    path.write_text(LOG.replace('"train",', '"train", "objective": "codec",') + other, "utf-8")
+    assert read_log(path, "loss")["train"].tolist() == [[1, 3], [2, 2]]
+    ax = loss(path, units={"train": "codec", "valid": "nats a note"}).axes[0]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["train, codec", "valid, nats a note"]
+    assert ax.get_ylabel() == "loss"
+    assert all(tick == round(tick) for tick in ax.get_xticks())
+
+
+def boxes(ax):
+    """(left, bottom, right, top) of every note, track by track."""
+    paths = [
+        [p.vertices for p in notes.get_paths()] for notes in ax.collections if notes.get_label() in NAMES
+    ]
+    return [[(*v.min(axis=0), *v.max(axis=0)) for v in track] for track in paths]
+
+
+NAMES = [f"part {i}" for i in range(40)]
+
+
+def test_no_track_hides_another():
+    score = Score(24)
+    for name, onset, pitch in (
+        ("part 0", [0, 24, 48], [60, 62, 64]),
+        ("part 1", [0, 36, 96], [60, 62, 64]),  # together, overlapping, apart
+        ("part 2", [0, 24, 72], [60, 67, 64]),
+    ):
+        score.tracks.append(track_of(np.array(onset), [24] * 3, np.array(pitch), name=name))
+    found = [box for track in boxes(roll(score).axes[0]) for box in track]
+    for i, a in enumerate(found):
+        for b in found[:i]:
+            wide = min(a[2], b[2]) - max(a[0], b[0])
+            assert wide <= 1e-9 or min(a[3], b[3]) - max(a[1], b[1]) < 1e-9
+    heights = sorted(round(top - bottom, 6) for _, bottom, _, top in found)
+    assert heights == sorted([round(0.8 / 3, 6)] * 3 + [0.4] * 2 + [0.8] * 4)
+
+
+def test_many_tracks_leave_room_for_the_picture(tmp_path):
+    score = Score(24)
+    for name in NAMES:
+        score.tracks.append(track_of(np.arange(8) * 24, [24] * 8, 60 + np.arange(8), name=name))
+    figure = roll(score)
+    save(figure, tmp_path / "many.png")
+    ax = figure.axes[0]
+    said = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert said == [*NAMES[:17], "and 23 more"]
+    assert ax.get_position().height > 0.7
+    assert ax.get_legend().get_window_extent().ymin > 0
+
+
 def test_spectrogram_finds_the_pitch(tmp_path):
     time = np.arange(44100) / 44100
     sound = Audio(np.sin(2 * np.pi * 440 * time)[None].astype(np.float32), 44100)

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from otonoha.models.registry import EXAMPLES, FAMILIES, settings_of
+from otonoha.models.registry import EXAMPLES, FAMILIES, SYSTEMS, settings_of
 from otonoha.sample.controls import check, control, describe, field_docs, filled
 
 
@@ -93,10 +93,11 @@ def test_filled_gives_way_to_what_was_said():
     assert filled(Knobs(bars=3), {"bars": 5, "heat": 0.5}) == Knobs(bars=3, heat=0.5)
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, *EXAMPLES])
+@pytest.mark.parametrize("family", [*FAMILIES, *EXAMPLES, *SYSTEMS])
 def test_every_control_and_setting_of_every_family_is_explained(family):
     config, controls, presets = settings_of(family)
-    for kind in (config, controls, type(next(iter(presets.values())).train)):
+    training = [type(preset.train) for preset in presets.values()][:1]
+    for kind in (config, controls, *training):
         docs = field_docs(kind)
         missing = [name for name in kind.__dataclass_fields__ if not docs.get(name)]
         assert not missing, (kind, missing)

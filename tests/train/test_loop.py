@@ -307,6 +307,13 @@ def test_progress_line_and_log(tmp_path, capsys):
     assert [line["step"] for line in logged(tmp_path, "valid")] == [4, 8, 12]
 
 
+def test_the_progress_line_names_the_units(capsys):
+    log = Log(None, 10, units={"nats": "a symbol", "valid": "nats a note", "critic": ""})
+    log.progress(9, nats=6.903, critic=0.5, valid=19.25)
+    told = capsys.readouterr().err
+    assert "nats 6.903 a symbol  critic 0.5  valid 19.25 nats a note  " in told
+
+
 def test_log_forgets_what_came_after_the_checkpoint(tmp_path):
     log = Log(tmp_path, 10, quiet=True)
     for step in range(1, 6):

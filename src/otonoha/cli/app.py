@@ -15,6 +15,7 @@ from typing import Any
 VERBS = {
     "compose": "write a new piece with a model that comes with the package: MIDI, sound, picture",
     "fit": "train a model on your own files or a named corpus, or go on with a run",
+    "assemble": "make one model of a codec of sound and the trained priors of its levels",
     "sample": "write with any model: from nothing, after a prompt, as an answer or an accompaniment",
     "sweep": "turn a knob of a model step by step: what changes in which track, as picture and sound",
     "explain": "show what a model attends to and expects along a piece, or how its critic judges it",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from otonoha.cli.flags import Flag, Values, first_word, flags_of, merged, word
 from otonoha.models.pretrained import find
-from otonoha.models.registry import FAMILIES, settings_of
+from otonoha.models.registry import FAMILIES, SYSTEMS, settings_of
 from otonoha.music.suggest import one_of
+
+SMALL = 30_000_000
+"""Parameters up to which a step is over before several threads have met (four times slower with two, measured)."""
 
 
 def described(model: str | Path) -> dict[str, Any]:
@@ -19,26 +24,29 @@ def described(model: str | Path) -> dict[str, Any]:
     folder = find(model)
     try:
         found = json.loads((folder / "config.json").read_text("utf-8"))
-        if found["family"] in FAMILIES and isinstance(found["config"], dict):
+        if found["family"] in (*FAMILIES, *SYSTEMS) and isinstance(found["config"], dict):
             return found
     except (OSError, ValueError, KeyError, TypeError):
         pass
     from otonoha.models.base import read_config  # says precisely what is wrong
 
     found = read_config(folder)
-    one_of(str(found["family"]), FAMILIES, f"family in {folder / 'config.json'}:")
+    one_of(str(found["family"]), [*FAMILIES, *SYSTEMS], f"family in {folder / 'config.json'}:")
     raise ValueError(f"{folder / 'config.json'} does not describe a model")
 
 
-def control_flags(model: str | None, own: Sequence[Flag], argv: Sequence[str] = ()) -> list[Flag]:
+def control_flags(
+    model: str | None, own: Sequence[Flag], argv: Sequence[str] = (), *, task: str | None = None
+) -> list[Flag]:
     """The verb's own flags, then the controls of the model with the checkpoint's defaults in their help; those of
-    all families as long as no model is named. Refuses controls in `argv` that only other families have.
+    all families as long as no model is named. Refuses controls in `argv` that only other families have, or that
+    have no effect on `task`, the only one of the verb.
     """
     if model is None:
-        flags = [*own, *_of_any_family()]
+        flags = [*own, *_of_any_family(task)]
     else:
         config = described(model)
-        flags = [*own, *_of_model(config)]
+        flags = [*own, *_of_model(config, task)]
         _refuse_foreign(argv, flags, model, config["family"])
     names = [f.name for f in flags]
     if len(set(names)) < len(names):
@@ -47,12 +55,13 @@ def control_flags(model: str | None, own: Sequence[Flag], argv: Sequence[str] = 
     return flags
 
 
-def _of_model(config: dict[str, Any]) -> list[Flag]:
-    return flags_of(settings_of(config["family"])[1], shown=config.get("controls") or {})
+def _of_model(config: dict[str, Any], task: str | None = None) -> list[Flag]:
+    return flags_of(settings_of(config["family"])[1], shown=config.get("controls") or {}, task=task)
 
 
-def _of_any_family() -> list[Flag]:
-    return merged({family: flags_of(settings_of(family)[1], shown={}) for family in FAMILIES})
+def _of_any_family(task: str | None = None) -> list[Flag]:
+    families = (*FAMILIES, *SYSTEMS)
+    return merged({family: flags_of(settings_of(family)[1], shown={}, task=task) for family in families})
 
 
 def _refuse_foreign(argv: Sequence[str], flags: Sequence[Flag], model: str, family: str) -> None:
@@ -60,6 +69,8 @@ def _refuse_foreign(argv: Sequence[str], flags: Sequence[Flag], model: str, fami
     foreign = {f.name for f in _of_any_family()} - {f.name for f in flags}
     for token in (t for t in argv if t.startswith("--")):
         name = token[2:].partition("=")[0].replace("-", "_").removeprefix("no_")
+        if name in foreign and name in {f.name for f in _of_model({"family": family})}:
+            raise ValueError(f"{word(name)} has no effect on a new piece; otonoha sample {model} knows it")
         if name in foreign:
             raise ValueError(f"{word(name)} has no effect on {model}: {family} models do not have it")
 
@@ -77,7 +88,8 @@ def turned(values: Values, flags: Sequence[Flag], own: Sequence[Flag]) -> dict[s
     """The controls that were set."""
     mine = {f.name for f in own}
     given = {f.name: getattr(values, f.name) for f in flags if f.name not in mine}
-    return {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in given.items() if value is not None}
+    return {**given, "lyrics": words_from(given["lyrics"])} if "lyrics" in given else given
 
 
 def seed_of(values: Values) -> int:
@@ -96,12 +108,39 @@ def several(n: int) -> int:
     return n
 
 
+def writes_sound(model: str | Path) -> bool:
+    """Whether a model writes sound instead of scores; told without loading it."""
+    return described(model)["family"] in SYSTEMS
+
+
+def must_write_notes(called: str, model: Any) -> None:
+    """Refuse a model whose takes are sound."""
+    must_write(called, model)
+    if model.capabilities.sound:
+        raise ValueError(
+            f"{called} writes sound, and this needs notes; otonoha sample {called} writes with it"
+        )
+
+
+def writer(called: str) -> Any:
+    """The model that is to write. Its steps are tiny, so it takes one thread unless OMP_NUM_THREADS says otherwise."""
+    import torch
+
+    from otonoha.models.pretrained import load
+
+    model = load(called)
+    if "OMP_NUM_THREADS" not in os.environ and model.parameters <= SMALL:
+        torch.set_num_threads(1)
+    return model
+
+
 def must_write(called: str, model: Any) -> None:
     """Refuse a model that is a codec only."""
     if not model.capabilities.tasks:
-        raise ValueError(
-            f"{called} writes nothing of its own: it is a codec (otonoha encode, otonoha decode)"
-        )
+        is_a = "a codec (otonoha encode, otonoha decode)"
+        if not model.capabilities.codec:
+            is_a = "a prior of one level (otonoha assemble makes a model of several)"
+        raise ValueError(f"{called} writes nothing of its own: it is {is_a}")
 
 
 # -- names of files ------------------------------------------------------------------------------------
@@ -126,6 +165,20 @@ def first_free(stem: str, folder: Path, free: Callable[[Path], bool]) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def folder_for(path: Path) -> Iterator[None]:
+    """A folder to write into, made if need be; a new one that a failure leaves empty is taken away again."""
+    new = not path.exists()
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if new:
+            with contextlib.suppress(OSError):  # it holds something: what is written is kept
+                path.rmdir()
+        raise
+
+
 def target(out: str | None, beside: Path, suffix: str, *, overwrite: bool) -> Path:
     """Where one result goes: `out`, or a free name beside the source. An existing `out` is refused."""
     if out is None:
@@ -141,14 +194,39 @@ def target(out: str | None, beside: Path, suffix: str, *, overwrite: bool) -> Pa
 
 
 def score_from(path: str) -> Any:
-    """The score in a file; sound is refused."""
+    """The score in a file; sound, and a score without notes, are refused."""
     from otonoha.io.files import read
     from otonoha.music.audio import Audio
 
     music = read(Path(path).expanduser())
     if isinstance(music, Audio):
         raise ValueError(f"{path} is a recording; this needs notes: MIDI, MusicXML or ABC")
+    if not any(len(track.notes) for track in music.tracks):
+        raise ValueError(f"{path} has no notes")
     return music
+
+
+def sound_from(path: str) -> Any:
+    """A recording, read slice by slice, or the codes in an .npz file."""
+    from otonoha.data.audio_recording import Opened
+    from otonoha.io.files import SCORE_SUFFIXES
+    from otonoha.tokens.files import load_tokens
+
+    file = Path(path).expanduser()
+    if file.suffix.lower() == ".npz":
+        return load_tokens(file)
+    if file.suffix.lower() in (*SCORE_SUFFIXES, ".abc"):
+        raise ValueError(f"{path} is a score; this needs sound: otonoha render {path}, or codes (.npz)")
+    return Opened(file)
+
+
+def words_from(text: str) -> str:
+    """The words themselves, or those in a .txt or .lrc file."""
+    if Path(text).suffix.lower() not in (".txt", ".lrc"):
+        return text
+    from otonoha.io.lrc import read_lyrics
+
+    return read_lyrics(Path(text).expanduser()).text
 
 
 def shown_path(path: Path) -> str:

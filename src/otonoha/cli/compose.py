@@ -1,4 +1,4 @@
-"""`otonoha compose`: a new piece as MIDI, sound and picture."""
+"""`otonoha compose`: a new piece as MIDI, sound and picture, or as sound alone (a model of sound)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from otonoha.cli import asked
 from otonoha.cli.flags import Positional, Values, command, flags_of, parse
 from otonoha.cli.output import Output, bold, count
 
-ABOUT = "Write a new piece: MIDI, sound and a picture of it."
+ABOUT = "Write a new piece: MIDI, sound and a picture of it; with --sound, sound that no score stands behind."
+OF_SOUND = "sound"
+"""The shipped model of sound."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Options:
     """Name of the files without ending; tune-SEED when unset. A name that is taken gets a number."""
     soundfont: str | None = None
     """A SoundFont (.sf2, .sf3) to play with by FluidSynth instead of the built-in synthesiser."""
+    sound: bool = False
+    """Write with the model of sound of the package: codes level by level, not notes."""
     no_sound: bool = False
     """Write no sound."""
     json: bool = False
@@ -40,14 +44,19 @@ def run(argv: Sequence[str]) -> None:
     """Compose, write the files, say where they are."""
     own = flags_of(Options)
     model = asked.model_word(argv, own)
-    flags = asked.control_flags(model or _default(argv), own, argv)
+    if model is None and "--sound" in argv:
+        model = _of_sound()
+    flags = asked.control_flags(model or _default(argv), own, argv, task="compose")
     values = parse("compose", ABOUT, flags, argv)
-    _check(values)
+    values.model = model or values.model
+    sounds = asked.writes_sound(values.model)
+    _check(values, sounds)
     seed, output = asked.seed_of(values), Output(values.json)
-    takes = _compose(values, asked.turned(values, flags, own), seed, output)
+    with asked.folder_for(Path(values.out).expanduser()):
+        takes = _compose(values, asked.turned(values, flags, own), seed, output)
     again = command("compose", flags, values, seed=seed, json=False)
     pieces = [_write(take, i, seed, values, output) for i, take in enumerate(takes)]
-    synthesiser = None if values.no_sound else _synthesiser(values.soundfont)
+    synthesiser = None if values.no_sound or sounds else _synthesiser(values.soundfont)
     for take, files in zip(takes, pieces, strict=True):
         _tell(take, files, synthesiser, output)
     output.say(f"seed {seed}; the same again: {again}")
@@ -64,9 +73,27 @@ def _default(argv: Sequence[str]) -> str | None:
     return default if default in shipped() or not {"-h", "--help"} & set(argv) else None
 
 
-def _check(values: Values) -> None:
+def _of_sound() -> str:
+    from otonoha.models.pretrained import shipped
+
+    if OF_SOUND not in shipped():
+        raise ValueError(
+            "no model of sound comes with this copy of otonoha yet; make one of trained priors: otonoha assemble "
+            "TOP LOWER … --out runs/sound, then otonoha compose runs/sound"
+        )
+    return OF_SOUND
+
+
+def _check(values: Values, sounds: bool = False) -> None:
     """Mistakes that are seen before anything is computed."""
     asked.several(values.n)
+    if values.sound and not sounds:
+        raise ValueError(f"--sound has no effect: {values.model} writes notes; leave out one of them")
+    for option in ("no_sound", "soundfont"):
+        if sounds and getattr(values, option):
+            raise ValueError(
+                f"--{option.replace('_', '-')} has no effect: {values.model} writes sound itself"
+            )
     if values.no_sound and values.soundfont:
         raise ValueError("--soundfont has no effect with --no-sound; leave out one of them")
     if values.name is not None and (Path(values.name).name != values.name or not values.name.strip(".")):
@@ -80,14 +107,13 @@ def _check(values: Values) -> None:
     folder = Path(values.out).expanduser()
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out {values.out} is a file; give a folder")
-    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _compose(values: Values, controls: dict[str, Any], seed: int, output: Output) -> list[Any]:
-    from otonoha.models.pretrained import load
+    from otonoha.cli.sample import remaining
     from otonoha.sample.tasks import Compose, Done, Progress
 
-    model = load(values.model)
+    model = asked.writer(values.model)
     asked.must_write(values.model, model)
     if Compose not in model.capabilities.tasks:
         raise ValueError(
@@ -96,7 +122,7 @@ def _compose(values: Values, controls: dict[str, Any], seed: int, output: Output
     takes: list[Any] = []
     for event in model.stream(Compose(), seed=seed, n=values.n, **controls):
         if isinstance(event, Progress):
-            output.progress(event.done, event.total, "composing")
+            output.progress(event.done, event.total, f"composing{remaining(event)}")
         elif isinstance(event, Done):
             takes = event.takes
     return takes
@@ -104,6 +130,8 @@ def _compose(values: Values, controls: dict[str, Any], seed: int, output: Output
 
 def _write(take: Any, index: int, seed: int, values: Values, output: Output) -> dict[str, Any]:
     """The files of one piece, under a name that is free."""
+    if hasattr(take.music, "rate"):
+        return _write_sound(take, index, seed, values)
     from otonoha.io.files import write
     from otonoha.io.render import render
     from otonoha.plots import canvas
@@ -122,6 +150,17 @@ def _write(take: Any, index: int, seed: int, values: Values, output: Output) -> 
     return files
 
 
+def _write_sound(take: Any, index: int, seed: int, values: Values) -> dict[str, Any]:
+    from otonoha.cli.sample import beside
+    from otonoha.io.files import write
+
+    stem = values.name or f"sound-{seed}"
+    stem = stem if values.n == 1 else f"{stem}-{index}"
+    base = asked.free_stem(Path(values.out).expanduser(), stem, [".wav", ".png", ".npz"])
+    path = write(take.music, f"{base}.wav")
+    return {"sound": path, "seconds": round(take.music.seconds, 2), **beside(take, path)}
+
+
 def _synthesiser(soundfont: str | None) -> str:
     from otonoha.io.render import choose
 
@@ -129,6 +168,11 @@ def _synthesiser(soundfont: str | None) -> str:
 
 
 def _tell(take: Any, files: dict[str, Any], synthesiser: str | None, output: Output) -> None:
+    if "midi" not in files:
+        output.say(bold(f"{take.music.seconds:.1f} s of sound"))
+        for kind in ("sound", "picture", "codes"):
+            output.say(f"  {asked.shown_path(files[kind])}")
+        return
     output.say(bold(in_words(take.music)))
     output.say(f"  {asked.shown_path(files['midi'])}")
     if "sound" in files:

@@ -12,7 +12,7 @@ from otonoha.cli.output import Output, bold, count, table
 
 ABOUT = (
     "List the named corpora, download one, show what is in one (or in a folder of your own), make recordings of its "
-    "scores, or shards of its recordings."
+    "scores, sing its melodies, or make shards of its recordings."
 )
 MOST_SHOWN = 5
 
@@ -21,9 +21,9 @@ MOST_SHOWN = 5
 class Options:
     """Options of data."""
 
-    action: Positional[Literal["list", "get", "show", "render", "pack"]]
-    """What to do; `otonoha data render --help` and `otonoha data pack --help` tell of the last two: they make
-    recordings of scores, and shards of recordings."""
+    action: Positional[Literal["list", "get", "show", "render", "sing", "pack"]]
+    """What to do; `otonoha data render --help`, `data sing --help` and `data pack --help` tell of the last three: they
+    make recordings of scores, songs of melodies, and shards of recordings."""
     name: Positional[str | None] = None
     """A corpus, for get and show; show also takes a folder or file."""
     json: bool = False
@@ -32,7 +32,7 @@ class Options:
 
 def run(argv: Sequence[str]) -> None:
     """Carry out one action."""
-    if argv and argv[0] in ("render", "pack"):
+    if argv and argv[0] in ("render", "sing", "pack"):
         from otonoha.cli import make_data
 
         getattr(make_data, argv[0])(argv[1:])
@@ -89,7 +89,7 @@ def _get(name: str, output: Output) -> None:
 def _show(name: str, output: Output) -> None:
     from otonoha.data.corpus import corpus
 
-    found = corpus(name, progress=output.progress)
+    found = corpus(name, progress=output.reading)
     counts = {split: len(getattr(found, split)) for split in ("train", "valid", "test")}
     styles = Counter(p.labels["style"] for p in found.pieces if "style" in p.labels)
     output.say(f"{bold(found.name)}  {count(len(found), 'piece')} from {found.source}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otonoha.cli import asked
-from otonoha.cli.encode import codec, with_model
+from otonoha.cli.encode import codec
 from otonoha.cli.flags import Positional, flags_of, parse
 from otonoha.cli.output import Output
 
@@ -21,8 +21,8 @@ class Options:
 
     file: Positional[str]
     """An .npz file that otonoha encode has written."""
-    model: str
-    """The codec that wrote it: a model folder or a name. --with is the same."""
+    with_: str
+    """The codec that wrote it: a model folder or a name."""
     level: int = 0
     """Which level to decode: 0 is the finest."""
     out: str | None = None
@@ -35,7 +35,7 @@ class Options:
 
 def run(argv: Sequence[str]) -> None:
     """Decode a file."""
-    values = parse("decode", ABOUT, flags_of(Options), with_model(argv))
+    values = parse("decode", ABOUT, flags_of(Options), argv)
     output, source = Output(values.json), Path(values.file).expanduser()
     path = asked.target(values.out, source, ".wav", overwrite=values.overwrite)
     from otonoha.io.files import AUDIO_SUFFIXES, write
@@ -44,7 +44,7 @@ def run(argv: Sequence[str]) -> None:
 
     one_of(path.suffix.lower(), AUDIO_SUFFIXES, "kind of sound file")
     tokens = load_tokens(source)
-    model = codec(values.model)
+    model = codec(values.with_)
     began = time.monotonic()
     audio = model.decode(tokens, level=values.level)
     spent = time.monotonic() - began

@@ -21,8 +21,8 @@ class Options:
 
     file: Positional[str]
     """A sound file of any length, rate and number of channels; it is read slice by slice."""
-    model: str
-    """The codec: a model folder or a name (otonoha models). --with is the same."""
+    with_: str
+    """The codec: a model folder or a name (otonoha models)."""
     out: str | None = None
     """An .npz file or a folder; an .npz beside the recording when unset."""
     overwrite: bool = False
@@ -33,7 +33,7 @@ class Options:
 
 def run(argv: Sequence[str]) -> None:
     """Encode a file."""
-    values = parse("encode", ABOUT, flags_of(Options), with_model(argv))
+    values = parse("encode", ABOUT, flags_of(Options), argv)
     output, source = Output(values.json), Path(values.file).expanduser()
     path = asked.target(values.out, source, ".npz", overwrite=values.overwrite)
     if path.suffix.lower() != ".npz":
@@ -41,9 +41,12 @@ def run(argv: Sequence[str]) -> None:
     from otonoha.data.audio_recording import Opened
     from otonoha.tokens.files import save_tokens
 
-    recording, model = Opened(source), codec(values.model)
+    recording, model = Opened(source), codec(values.with_)
     began = time.monotonic()
-    tokens = model.encode(recording, progress=lambda done, all_: output.progress(done, all_, source.name))
+    try:
+        tokens = model.encode(recording, progress=lambda done, all_: output.progress(done, all_, source.name))
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
     spent, each = time.monotonic() - began, [tokens.streams[f"level{i}"].size for i in range(model.levels)]
     save_tokens(tokens, path)
     output.say(
@@ -53,11 +56,6 @@ def run(argv: Sequence[str]) -> None:
     output.finish(
         {"file": path, "seconds": recording.seconds, "codes": each, "codec": tokens.codec, "spent": spent}
     )
-
-
-def with_model(argv: Sequence[str]) -> list[str]:
-    """--with, which is no name in Python, as --model."""
-    return ["--model" + t[len("--with") :] if t == "--with" or t.startswith("--with=") else t for t in argv]
 
 
 def codec(name: str) -> Any:

@@ -1,4 +1,5 @@
-"""`otonoha eval`: likelihood on pieces, generated music beside real music, and how new the generated music is."""
+"""`otonoha eval`: likelihood on pieces, generated music beside real music, and how new the generated music is; of a
+learned codec the sound of its levels beside the recordings."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from otonoha.cli.flags import Positional, Values, flags_of, parse
 from otonoha.cli.output import Output, bold, count, table
 from otonoha.data.named import SPECS
 
-ABOUT = "Measure a model: likelihood, generated music beside real music, novelty against what it learnt from."
+ABOUT = """Measure a model: likelihood, generated music beside real music, novelty against what it learnt from; of a
+codec what its levels sound like, cost and take."""
 MOST_SHOWN = 10
 
 
@@ -42,6 +44,8 @@ class Options:
     fold: Literal["pitch-class", "musegan-legacy"] | None = None
     """How pitches become pitch classes in UPC and TD (models of several tracks): correctly, or as in the published
     tables; pitch-class when unset."""
+    longest: float | None = None
+    """Seconds of each recording that are measured (codecs only); all when unset."""
     json: bool = False
     """Print one JSON object."""
 
@@ -60,6 +64,12 @@ def run(argv: Sequence[str]) -> None:
     model = load(values.model)
     result: dict[str, Any] = {"model": values.model, "data": named, "pieces": len(pieces)}
     _check_model(values, model)
+    if model.capabilities.codec:
+        from otonoha.cli.codec import coded
+
+        result |= coded(model, pieces, named, values.longest, output)
+        output.finish(result)
+        return
     if model.capabilities.likelihood:
         result["likelihood"] = _likelihood(model, pieces, named, output)
     if values.n:
@@ -73,12 +83,25 @@ def _check(values: Values) -> None:
     for option in ("against", "train", "bars"):
         if not values.n and getattr(values, option) is not None:
             raise ValueError(f"--{option} has no effect with --n 0: nothing is generated")
+    if values.longest is not None and not values.longest > 0:
+        raise ValueError(f"--longest must be above 0, got {values.longest:g}")
     if values.seed < 0:
         raise ValueError(f"--seed must be 0 or more, got {values.seed}")
 
 
 def _check_model(values: Values, model: Any) -> None:
     """Options that have no effect on this model."""
+    if model.capabilities.sound:
+        raise ValueError(
+            f"{values.model} writes sound: its priors are measured one by one (otonoha eval PRIOR)"
+        )
+    if model.capabilities.codec:
+        for option in ("against", "train", "bars", "fold"):
+            if getattr(values, option) is not None:
+                raise ValueError(f"--{option} has no effect: {values.model} is a codec and writes nothing")
+        return
+    if values.longest is not None:
+        raise ValueError(f"--longest has no effect: {values.model} is no codec of sound")
     if values.fold is not None and not (is_band(model) and values.n):
         why = (
             "nothing is generated"
@@ -99,11 +122,11 @@ def pieces_of(spec: str, part: str, split: Sequence[str], output: Output) -> tup
     name, given = name_and_part(spec)
     named = spec
     if given is None and _place(name) in {_place(name_and_part(one)[0]) for one in split}:
-        lacking = part == "test" and name not in SPECS and not corpus(name, progress=output.progress).test
+        lacking = part == "test" and name not in SPECS and not corpus(name, progress=output.reading).test
         named = f"{name}:{'valid' if lacking else part}"
     if name in SPECS and not SPECS[name].default:
         output.note(f"{name}: {terms(SPECS[name].licence, SPECS[name].ships)}")
-    return list(select(named, progress=output.progress)), named
+    return list(select(named, progress=output.reading)), named
 
 
 def _place(name: str) -> str:

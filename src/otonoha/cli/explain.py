@@ -52,6 +52,8 @@ def run(argv: Sequence[str]) -> None:
     from otonoha.sample.tasks import Critique
 
     model = load(values.model)
+    if not model.capabilities.explain:
+        raise ValueError(f"{values.model} cannot explain a piece; of the models that ship {_able()} can")
     told = model.explain(score)
     judged = isinstance(told, Critique)
     if values.head is not None and (judged or not len(told.attention)):
@@ -64,6 +66,16 @@ def run(argv: Sequence[str]) -> None:
         _critique(model, told, base, title, output)
     else:
         _explanation(values, model, told, score, base, title, output)
+
+
+def _able() -> str:
+    """The shipped models that can explain."""
+    from otonoha.models.base import Model
+    from otonoha.models.pretrained import shipped
+    from otonoha.models.registry import family
+
+    of = {name: family(asked.described(name)["family"]) for name in shipped()}
+    return ", ".join(name for name, kind in of.items() if kind.explained is not Model.explained) or "none"
 
 
 # -- attention and probabilities -----------------------------------------------------------------------

@@ -243,6 +243,8 @@ def _hear(model: Any, shown: str) -> list[str]:
 
     if model.capabilities.codec:
         return ["encode", "FILE", "--with", shown]
+    if not model.capabilities.tasks:
+        return ["assemble", shown, "LOWER…", "--out", "runs/sound"]
     return (
         ["compose", shown] if Compose in model.capabilities.tasks else ["sample", shown, "--prompt", "FILE"]
     )
@@ -266,8 +268,8 @@ def _new_folder(out: str | None, family: str) -> Path:
 
 
 def _kind(model: Any) -> Any:
-    """What a model learns from: a codec of sound from recordings, all others from scores."""
-    return "sound" if model.capabilities.codec else "scores"
+    """What a model learns from: a codec of sound and priors over its codes from recordings, all others from scores."""
+    return "sound" if model.capabilities.codec or model.capabilities.recordings else "scores"
 
 
 def gather(spec: str, output: Output, *, kind: Any = None) -> Material:
@@ -279,7 +281,7 @@ def gather(spec: str, output: Output, *, kind: Any = None) -> Material:
     licences, ships = {}, True
     for part in [p.strip() for p in spec.split(",") if p.strip()]:
         name, split = name_and_part(part)
-        found = corpus(name, kind=kind, progress=output.progress)
+        found = corpus(name, kind=kind, progress=output.reading)
         chosen = getattr(found, split or "train")
         if not chosen:
             raise ValueError(f"{name} has no pieces in {split or 'train'!r} ({found.report.summary()})")
@@ -288,9 +290,9 @@ def gather(spec: str, output: Output, *, kind: Any = None) -> Material:
         licences[found.name] = found.licence
         ships = ships and found.ships
         if chief():
-            output.note(
-                f"{found.name}: {count(len(chosen), 'piece')} to learn from, {len(found.valid)} to validate on"
-            )
+            rest = f", {len(found.test)} held out for tests" if found.test and split != "test" else ""
+            pieces = count(len(chosen), "piece")
+            output.note(f"{found.name}: {pieces} to learn from, {len(found.valid)} to validate on{rest}")
             output.note(f"  terms: {terms(found.licence, found.ships)}")
             for line in report_lines(found.report):
                 output.note(f"  {line}")

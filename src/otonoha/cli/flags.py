@@ -48,7 +48,7 @@ class Flag:
     @property
     def word(self) -> str:
         """As it is typed."""
-        return self.name if self.positional else "--" + self.name.replace("_", "-")
+        return self.name if self.positional else word(self.name)
 
     @property
     def place(self) -> str:
@@ -62,17 +62,22 @@ class Flag:
 
 
 def word(name: str) -> str:
-    """The flag of a field."""
-    return "--" + name.replace("_", "-")
+    """The flag of a field; one that is no name in Python ends in _ there, as with_ does."""
+    return "--" + name.rstrip("_").replace("_", "-")
 
 
-def flags_of(cls: type, *, skip: Iterable[str] = (), shown: Mapping[str, Any] | None = None) -> list[Flag]:
-    """The flags of a dataclass. With `shown` all are optional and their help names these values as defaults."""
+def flags_of(
+    cls: type, *, skip: Iterable[str] = (), shown: Mapping[str, Any] | None = None, task: str | None = None
+) -> list[Flag]:
+    """The flags of a dataclass. With `shown` all are optional and their help names these values as defaults; with
+    `task` those that are for other tasks only are left out.
+    """
     hints, docs = typing.get_type_hints(cls, include_extras=True), field_docs(cls)
     flags = []
     for field in dataclasses.fields(cls):
         kind, choices, positional = _kind(hints[field.name])
-        if field.name in skip or kind is None:
+        elsewhere = task is not None and task not in (field.metadata.get("tasks") or (task,))
+        if field.name in skip or kind is None or elsewhere:
             continue
         text = docs.get(field.name, "") + _range(field.metadata)
         if shown is not None and shown.get(field.name) is not None:
@@ -152,6 +157,7 @@ def _shape(flags: Sequence[Flag]) -> type:
         more = f" {word('no_' + flag.name)} for the opposite." if flag.pair else ""
         said = "(required)" if flag.required else "" if not flag.default else f"(default: {flag.default})"
         arg = tyro.conf.arg(
+            name=None if flag.positional else flag.word[2:],
             help=flag.help + more,
             metavar=_metavar(flag),
             help_behavior_hint=said,

@@ -1,4 +1,6 @@
-"""`otonoha data render`: scores as recordings with exact labels. `otonoha data pack`: recordings as shards."""
+"""`otonoha data render`: scores as recordings with exact labels. `otonoha data sing`: melodies as songs with words.
+`otonoha data pack`: recordings as shards.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from otonoha.cli.flags import Positional, flags_of, parse
 from otonoha.cli.output import Output, count
 
 RENDER = "Turn a corpus of scores into recordings, in many timbres and mixes, with exact labels."
+SING = "Sing melodies with words in six languages, with exact labels (needs espeak-ng and the extra singing)."
 PACK = "Pack recordings, their labels and notes into shards (.tar) that are read without being unpacked."
 AUTO, NONE = "auto", "none"
 
@@ -45,6 +49,30 @@ class RenderOptions:
 
 
 @dataclass(frozen=True)
+class SingOptions:
+    """Options of data sing."""
+
+    corpora: Positional[str]
+    """Corpora of scores (otonoha data list) or folders, with commas between them: lieder-voice, folk, ~/midi."""
+    out: str
+    """The folder of the recordings; the same command goes on with it, one with more --hours adds to it."""
+    hours: float = 1.0
+    """How many hours of sound (about 85 MB an hour)."""
+    languages: tuple[str, ...] | None = None
+    """Only these languages, with commas between them: en, ja, de, es, fr, it; all when unset."""
+    voices: tuple[str, ...] | None = None
+    """Only these voices, with commas between them: f1, f2, f3, f5, m1, m2, m3, m4, m6, m7; all when unset."""
+    most: float = 40.0
+    """Seconds of one piece at most; of longer ones, excerpts of whole bars are sung."""
+    workers: int | None = None
+    """Processes; as many as there are cores when unset."""
+    seed: int = 0
+    """Another seed gives other recordings."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
 class PackOptions:
     """Options of data pack."""
 
@@ -64,7 +92,6 @@ def render(argv: Sequence[str]) -> None:
     output = Output(values.json)
     from otonoha.data.mixes import MIXES
     from otonoha.data.rendered import Request, render_corpus
-    from otonoha.data.report import length
     from otonoha.data.soundfonts import usual_fonts
 
     if values.soundfont in (AUTO, NONE):
@@ -90,10 +117,50 @@ def render(argv: Sequence[str]) -> None:
         request,
         values.out,
         workers=workers,
+        reading=output.reading,
         told=lambda at, of, what: output.progress(round(at), round(of), what),
     )
+    _tell(done, values.out, output)
+    output.say(f"to learn from it: otonoha fit vqvae --data {values.out}")
+    output.finish({"folder": values.out, **asdict(done)})
+
+
+def sing(argv: Sequence[str]) -> None:
+    """Sing a corpus, or go on with it."""
+    values = parse("data sing", SING, flags_of(SingOptions), argv)
+    output = Output(values.json)
+    from otonoha.data.sung import SINGERS, Request, sing_corpus
+    from otonoha.data.sung_texts import VOICES
+
+    request = Request(
+        corpora=_words(values.corpora),
+        hours=values.hours,
+        seed=values.seed,
+        languages=tuple(values.languages or VOICES),
+        voices=tuple(values.voices or SINGERS),
+        most=values.most,
+    )
+    workers = values.workers if values.workers is not None else os.cpu_count() or 1
+    output.note(
+        f"{values.hours:g} h in {', '.join(request.languages)}, {workers} {'process' if workers == 1 else 'processes'}"
+    )
+    done = sing_corpus(
+        request,
+        values.out,
+        workers=workers,
+        told=lambda at, of, what: output.progress(round(at), round(of), what),
+    )
+    _tell(done, values.out, output)
+    output.say(f"what is sung: {values.out}/sound/*.lrc, with the times of the words")
+    output.finish({"folder": values.out, **asdict(done)})
+
+
+def _tell(done: Any, folder: str, output: Output) -> None:
+    """How a run went."""
+    from otonoha.data.report import length
+
     output.say(
-        f"{values.out}: {count(done.made, 'recording')}, {length(done.seconds)}, {done.bytes / 1e6:.1f} MB"
+        f"{folder}: {count(done.made, 'recording')}, {length(done.seconds)}, {done.bytes / 1e6:.1f} MB"
     )
     if done.kept:
         output.say(f"{count(done.kept, 'recording')} of an earlier run kept")
@@ -104,8 +171,6 @@ def render(argv: Sequence[str]) -> None:
         )
     for name, reason in done.skipped[:5]:
         output.say(f"  skipped {name}: {reason}")
-    output.say(f"to learn from it: otonoha fit vqvae --data {values.out}")
-    output.finish({"folder": values.out, **asdict(done)})
 
 
 def pack(argv: Sequence[str]) -> None:
@@ -115,7 +180,7 @@ def pack(argv: Sequence[str]) -> None:
     from otonoha.data.audio_shards import pack_pieces
     from otonoha.data.corpus import select
 
-    pieces = [p for p in select(values.corpus, kind="sound", progress=output.progress) if p.recording]
+    pieces = [p for p in select(values.corpus, kind="sound", progress=output.reading) if p.recording]
     paths = pack_pieces(pieces, Path(values.out).expanduser(), size=values.size)
     packed = len(pieces)
     total = sum(path.stat().st_size for path in paths)

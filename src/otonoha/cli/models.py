@@ -55,9 +55,16 @@ def _list(output: Output) -> None:
 
 def _summary(name: str, folder: Path) -> dict[str, Any]:
     found = asked.described(folder)
-    card, size = found.get("card") or {}, parameters_in(folder / "model.safetensors")
+    card, size = found.get("card") or {}, parameters_of(folder)
     what = card.get("summary") or f"a {found['family']} model"
     return {"what": f"{what} {rounded(size)} parameters.", "family": found["family"], "parameters": size}
+
+
+def parameters_of(folder: Path) -> int:
+    """Numbers in the files of a model, or of the parts that it is made of."""
+    parts = sorted((folder / "parts").glob("*/model.safetensors"))
+    own = folder / "model.safetensors"
+    return sum(map(parameters_in, parts if parts and not own.exists() else [own]))
 
 
 def parameters_in(path: Path) -> int:
@@ -105,7 +112,7 @@ def _model(name: str, output: Output) -> None:
     except ValueError as error:
         raise ValueError(f"{error}; families: {', '.join(FAMILIES)}") from None
     found = asked.described(folder)
-    size = parameters_in(folder / "model.safetensors")
+    size = parameters_of(folder)
     card = found.get("card") or {}
     output.say(bold(str(card.get("name", folder.name))))
     rows: list[tuple[str, Any]] = [("family", found["family"]), ("parameters", rounded(size))]

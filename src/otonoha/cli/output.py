@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+MANY = 100
+"""So many files take long enough to say so."""
+
 
 class Output:
     """With `machine` stdout carries one JSON object and nothing else; otherwise the sentences."""
@@ -18,6 +21,7 @@ class Output:
     def __init__(self, machine: bool = False) -> None:
         self.machine = machine
         self._shown = 0.0
+        self._told = False
         self._open = False
 
     def say(self, text: str = "") -> None:
@@ -46,6 +50,13 @@ class Output:
         share = min(1.0, done / max(1, total))
         sys.stderr.write(f"\r\x1b[K{bar(share)} {share:4.0%}  {what[:60]}")
         sys.stderr.flush()
+
+    def reading(self, done: int, total: int, file: str) -> None:
+        """Progress of files that are read for the first time; many are announced, where no bar can be seen as well."""
+        if total >= MANY and not self._told:
+            self.note(f"reading {total:,} files; what is read is kept, so that the next time is quick")
+            self._told = True
+        self.progress(done, total, file)
 
     def clear(self) -> None:
         """Take the progress line away."""

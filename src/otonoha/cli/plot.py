@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from otonoha.cli import asked
-from otonoha.cli.encode import codec, with_model
-from otonoha.cli.flags import Positional, Values, flags_of, parse
+from otonoha.cli.encode import codec
+from otonoha.cli.flags import Positional, Values, flags_of, parse, word
 from otonoha.cli.output import Output
 from otonoha.music.suggest import one_of
 
@@ -28,8 +28,8 @@ class Options:
     """A score for roll and grid, sound for spectrogram, a run folder or its log.jsonl for loss."""
     more: Positional[tuple[str, ...]] = ()
     """Further sounds, drawn below the first on the same axes and scale (spectrogram only)."""
-    model: str | None = None
-    """A codec: below the sound stands what each of its levels makes of it (spectrogram only). --with is the same."""
+    with_: str | None = None
+    """A codec: below the sound stands what each of its levels makes of it (spectrogram only)."""
     out: str | None = None
     """A .png, .svg or .pdf file, or a folder; a .png beside the file when unset."""
     bars: str | None = None
@@ -44,15 +44,15 @@ class Options:
 
 def run(argv: Sequence[str]) -> None:
     """Draw and write."""
-    values = parse("plot", ABOUT, flags_of(Options), with_model(argv))
+    values = parse("plot", ABOUT, flags_of(Options), argv)
     for kind, options in {
         "loss": ("figure",),
         "grid": ("bars", "columns"),
-        "spectrogram": ("model",),
+        "spectrogram": ("with_",),
     }.items():
         for name in options:
             if getattr(values, name) is not None and values.kind != kind:
-                raise ValueError(f"--{name} has no effect with {values.kind}")
+                raise ValueError(f"{word(name)} has no effect with {values.kind}")
     if values.more and values.kind != "spectrogram":
         raise ValueError(f"plot {values.kind} draws one file; {values.more[0]!r} is one too many")
     source = Path(values.file).expanduser()
@@ -99,12 +99,12 @@ def _spectrogram(values: Values, source: Path) -> Any:
     from otonoha.plots.spectrogram import spectrogram
 
     sounds = [(Path(f).name, _sound(f)) for f in (values.file, *values.more)]
-    if values.model is not None:
+    if values.with_ is not None:
         if values.more:
             raise ValueError(
-                f"--model draws what a codec makes of one sound; {values.more[0]!r} is one too many"
+                f"--with draws what a codec makes of one sound; {values.more[0]!r} is one too many"
             )
-        sounds += _levels(codec(values.model), sounds[0][1])
+        sounds += _levels(codec(values.with_), sounds[0][1])
     if len(sounds) == 1:
         return spectrogram(sounds[0][1], title=source.name)
     return spectrogram(sounds)
@@ -136,4 +136,16 @@ def _loss(values: Values, source: Path) -> Any:
     log = source / "log.jsonl" if source.is_dir() else source
     if not log.is_file():
         raise ValueError(f"{log}: no such file; give a run folder (made by otonoha fit) or its log.jsonl")
-    return loss(log, figure=values.figure or "loss", title=source.name)
+    units = _units(log.parent) if values.figure in (None, "loss") else {}
+    return loss(log, figure=values.figure or "loss", title=source.name, units=units)
+
+
+def _units(folder: Path) -> dict[str, str]:
+    """What the losses of a run count, as far as its model says so."""
+    from otonoha.models.pretrained import load
+
+    if not (folder / "config.json").is_file():
+        return {}
+    model = load(folder)
+    first = model.objectives()[0]
+    return {"train": f"{first.name} {first.unit}".strip(), "valid": model.capabilities.measure}

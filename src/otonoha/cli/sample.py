@@ -1,4 +1,6 @@
-"""`otonoha sample`: takes from any model, each with a JSON file that says how it was made."""
+"""`otonoha sample`: takes from any model, each with a JSON file that says how it was made; of sound also a picture and
+the codes.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,15 @@ from otonoha.cli.output import Output
 
 ABOUT = """Write with a model: from nothing, after a prompt, as an answer to one, as its accompaniment, in its gaps.
 `otonoha sample MODEL --help` shows what can be turned on that model, with its defaults."""
-Task = Literal["compose", "continue", "answer", "accompany", "infill", "vary", "harmonise", "join"]
-SUFFIXES = {"mid": ".mid", "musicxml": ".musicxml", "mxl": ".mxl"}
+Task = Literal[
+    "compose", "continue", "answer", "accompany", "infill", "vary", "harmonise", "join", "upsample"
+]
+SCORES = {"mid": ".mid", "musicxml": ".musicxml", "mxl": ".mxl"}
+SOUNDS = {"wav": ".wav", "flac": ".flac", "ogg": ".ogg", "mp3": ".mp3"}
+BESIDE = (".png", ".npz", ".json")
+"""What lies beside a take."""
+NO_FOLDERS = {*SCORES.values(), *SOUNDS.values(), *BESIDE, ".midi", ".xml", ".abc", ".opus", ".svg", ".pdf"}
+"""Endings of files: no folder is made under such a name."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,8 @@ class Options:
     model: Positional[str]
     """A model folder, or a model that comes with the package (otonoha models)."""
     prompt: str | None = None
-    """A score (MIDI, MusicXML, ABC) to go on from, to answer, to accompany, to fill, to vary or to harmonise."""
+    """A score (MIDI, MusicXML, ABC) to go on from, to answer, to accompany, to fill, to vary or to harmonise; for a
+    model of sound a recording or codes (.npz) to go on from or to upsample."""
     to: str | None = None
     """A second score, to which the prompt is led (join)."""
     task: Task | None = None
@@ -37,8 +47,8 @@ class Options:
     """The same seed gives the same takes; drawn by lot and printed when unset."""
     out: str = "takes"
     """A folder, or (for a single take) a file."""
-    format: Literal["mid", "musicxml", "mxl"] | None = None
-    """Kind of file; mid when unset."""
+    format: Literal["mid", "musicxml", "mxl", "wav", "flac", "ogg", "mp3"] | None = None
+    """Kind of file; mid when unset, wav for sound."""
     job: str | None = None
     """A folder in which the work is saved as it goes; the same command goes on after an interruption."""
     json: bool = False
@@ -58,7 +68,8 @@ class Place:
         if self.file is not None:
             return self.file
         number = 0
-        while any((self.folder / f"{number}{s}").exists() for s in (*SUFFIXES.values(), ".json")):
+        taken = (*SCORES.values(), *SOUNDS.values(), *BESIDE)
+        while any((self.folder / f"{number}{s}").exists() for s in taken):
             number += 1
         return self.folder / f"{number}{self.suffix}"
 
@@ -71,14 +82,14 @@ def run(argv: Sequence[str]) -> None:
     asked.several(values.n)
     if values.job is not None and values.seed is None:
         raise ValueError("--job needs --seed: without it, the same command would be another request")
-    place, seed, output = _place(values), asked.seed_of(values), Output(values.json)
-    prompt = None if values.prompt is None else asked.score_from(values.prompt)
-    from otonoha.models.pretrained import load
-
-    model = load(values.model)
+    sounds = asked.writes_sound(values.model)
+    place, seed, output = _place(values, sounds), asked.seed_of(values), Output(values.json)
+    prompt = None if values.prompt is None else _prompt(values.prompt, sounds)
+    model = asked.writer(values.model)
     second = None if values.to is None else asked.score_from(values.to)
     task = task_of(values.task, values.model, model, prompt, second)
-    takes = _drain(values, flags, model, task, seed, place, output)
+    with asked.folder_for(place.folder):
+        takes = _drain(values, flags, model, task, seed, place, output)
     again = command("sample", flags, values, seed=seed, job=None, json=False)
     output.say(f"{type(task).__name__} with {values.model}, seed {seed}")
     if forgotten := max(take.traces.get("forgotten", 0) for take in takes):
@@ -90,23 +101,34 @@ def run(argv: Sequence[str]) -> None:
     output.finish({"model": values.model, "seed": seed, "command": again, "takes": written})
 
 
-def _place(values: Values) -> Place:
+def _prompt(path: str, sounds: bool) -> Any:
+    return asked.sound_from(path) if sounds else asked.score_from(path)
+
+
+def _place(values: Values, sounds: bool = False) -> Place:
     """Check --out and --format before anything is computed."""
-    out = Path(values.out).expanduser()
-    ending = out.suffix.lower()
-    if ending not in SUFFIXES.values() or out.is_dir():
+    out, own = Path(values.out).expanduser(), SOUNDS if sounds else SCORES
+    ending, usual = out.suffix.lower(), next(iter(own))
+    if values.format and values.format not in own:
+        what = "sound" if sounds else "scores"
+        raise ValueError(f"--format {values.format}: {values.model} writes {what} ({', '.join(own)})")
+    if ending not in own.values() or out.is_dir():
         if out.is_file():
-            raise ValueError(f"--out {out} is a file that is no score; give a folder or a new .mid file")
-        out.mkdir(parents=True, exist_ok=True)
-        return Place(out, SUFFIXES[values.format or "mid"])
+            kind = "sound" if sounds else "score"
+            raise ValueError(f"--out {out} is a file that is no {kind}; give a folder or a new .{usual} file")
+        if ending in NO_FOLDERS and not out.is_dir():
+            allowed = ", ".join(own.values())
+            raise ValueError(
+                f"--out {out}: {values.model} writes no {ending}; give a folder, or a file: {allowed}"
+            )
+        return Place(out, own[values.format or usual])
     if values.n > 1:
         raise ValueError(f"--out {out} is one file, but --n is {values.n}; give a folder")
-    if values.format and SUFFIXES[values.format] != ending:
+    if values.format and own[values.format] != ending:
         raise ValueError(f"--format {values.format} contradicts --out {out}")
-    for path in (out, out.with_suffix(".json")):
+    for path in (out, *(out.with_suffix(suffix) for suffix in (BESIDE if sounds else (".json",)))):
         if path.exists():
             raise ValueError(f"{path} exists already; choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
     return Place(out.parent, ending, out)
 
 
@@ -148,7 +170,7 @@ def _drain(
     try:
         for event in model.stream(task, seed=seed, n=values.n, job=job, **controls):
             if isinstance(event, Progress):
-                output.progress(event.done, event.total, f"writing {values.n}")
+                output.progress(event.done, event.total, f"writing {values.n}{remaining(event)}")
             elif isinstance(event, Done):
                 takes = event.takes
     except KeyboardInterrupt:
@@ -168,10 +190,10 @@ def _write(take: Any, place: Place, values: Values, again: str) -> dict[str, Any
     import dataclasses
 
     from otonoha import __version__
-    from otonoha.cli.compose import in_words
     from otonoha.io.files import write
 
     path = write(take.music, place.path())
+    files = beside(take, path) if hasattr(take.music, "rate") else {}
     controls = {k: v for k, v in dataclasses.asdict(take.request.controls).items() if v is not None}
     told = {
         "otonoha": __version__,
@@ -186,4 +208,30 @@ def _write(take: Any, place: Place, values: Values, again: str) -> dict[str, Any
         "command": again,
     }
     path.with_suffix(".json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    return {"file": path, "words": in_words(take.music), **told}
+    return {"file": path, **files, "words": in_words(take.music), **told}
+
+
+def remaining(event: Any) -> str:
+    """Such as ", level 1, 2:05 left", where that is known."""
+    from otonoha.train.log import clock
+
+    if not hasattr(event, "level"):
+        return ""
+    return f", level {event.level}" + ("" if event.left is None else f", {clock(event.left)} left")
+
+
+def beside(take: Any, path: Path) -> dict[str, Path]:
+    """The picture and the codes of a take of sound."""
+    from otonoha.plots import canvas
+    from otonoha.plots.spectrogram import spectrogram
+    from otonoha.tokens.files import save_tokens
+
+    drawn = canvas.save(spectrogram(take.music, title=path.name), path.with_suffix(".png"))
+    return {"picture": drawn, "codes": save_tokens(take.tokens, path.with_suffix(".npz"))}
+
+
+def in_words(music: Any) -> str:
+    """Such as "16 bars in D minor, 3/4, 61 notes", or "10.0 s of sound"."""
+    from otonoha.cli import compose
+
+    return f"{music.seconds:.1f} s of sound" if hasattr(music, "rate") else compose.in_words(music)

@@ -220,6 +220,7 @@ def _scores(
 
     prompt = None if values.prompt is None else asked.score_from(values.prompt)
     model = load(values.model)
+    asked.must_write_notes(values.model, model)
     task = task_of(None, values.model, model, prompt)
     scores = []
     for i, ((label, _), controls) in enumerate(zip(plan.settings, asked_for, strict=True)):

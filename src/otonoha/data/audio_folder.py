@@ -16,6 +16,7 @@ from symusic import Score
 from otonoha.data.arrange import Row
 from otonoha.data.audio_index import SHARD_SUFFIX, reading_seconds
 from otonoha.data.audio_labels import Told
+from otonoha.data.audio_lyrics import lyrics_beside
 from otonoha.data.audio_recording import Indexed, undump
 from otonoha.data.cache import lazily
 from otonoha.data.entries import Entry, Record
@@ -62,6 +63,10 @@ def sound_rows(
             indexed = undump(record.blob)
             notes = _notes(path, indexed, beside)
             labels = _labels(name, record, told.labels.get(path, {}), beside, bool(settled))
+            try:
+                labels = {**({} if indexed.sound else lyrics_beside(path)), **labels}
+            except ValueError as error:
+                skipped.append((f"{name}: its lyrics", " ".join(str(error).split())))
             said = labels.pop("split", "")
             split = said if said in SPLITS else told.splits.get(path) or settled.get(name) or None
             rows.append(Row(name + record.suffix, record, labels, split, indexed.recording(path), notes))

@@ -82,6 +82,10 @@ class FileRecording(Sound):
         """Frames that can be read."""
         return self.facts.frames
 
+    def signature(self) -> str:
+        """The index has read it through already."""
+        return self.facts.fingerprint
+
     def ready(self, rate: int, channels: int) -> Recording:
         """Its decoded copy, made now if there is none."""
         view = self.at(rate, channels)

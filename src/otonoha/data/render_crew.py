@@ -12,9 +12,10 @@ from typing import Any
 
 
 class Renderer:
-    """One process at a time."""
+    """One process at a time, of a module that answers jobs."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "otonoha.data.render_worker") -> None:
+        self.module = module
         self.process: subprocess.Popen[str] | None = None
 
     def ask(self, job: dict[str, Any], *, limit: float) -> dict[str, Any]:
@@ -48,7 +49,7 @@ class Renderer:
     def _start(self) -> subprocess.Popen[str]:
         paths = os.pathsep.join(p for p in sys.path if p)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "otonoha.data.render_worker"],
+            [sys.executable, "-m", self.module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from otonoha.io.render import render
 
 def work(job: dict[str, Any]) -> dict[str, Any]:
     """Render one score to a sound file with its notes beside it."""
-    began = _spent()
+    began = spent()
     try:
         score, target = unpack(base64.b64decode(job["score"])), Path(job["target"])
         audio = render(score, rate=job["rate"], soundfont=job["soundfont"], seed=job["seed"])
@@ -33,22 +34,27 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     except (ValueError, OSError, MemoryError) as error:
         return {"error": " ".join(str(error).split()) or type(error).__name__}
     size = target.stat().st_size
-    return {"seconds": audio.seconds, "bytes": size, "spent": _spent() - began}
+    return {"seconds": audio.seconds, "bytes": size, "spent": spent() - began}
 
 
-def _spent() -> float:
+def spent() -> float:
     """Processor seconds of this process and those it has started (FluidSynth)."""
     told = os.times()
     return told.user + told.system + told.children_user + told.children_system
 
 
-def main() -> None:
-    """Answer until standard input ends."""
+def answer_all(work: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Answer jobs until standard input ends; what else is printed goes to standard error."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     for line in sys.stdin:
         answers.write(json.dumps(work(json.loads(line))) + "\n")
         answers.flush()
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    answer_all(work)
 
 
 if __name__ == "__main__":

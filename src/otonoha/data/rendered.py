@@ -29,6 +29,7 @@ from otonoha.data.audio_folder import TERMS
 from otonoha.data.cache import pack
 from otonoha.data.corpus import corpus
 from otonoha.data.mixes import MIXES, Manner, arranged
+from otonoha.data.reading import Progress
 from otonoha.data.render_crew import Renderer
 from otonoha.data.report import Corpus
 from otonoha.data.soundfonts import described
@@ -187,14 +188,22 @@ def _labels(piece: Piece, source: str, manner: Manner) -> dict[str, str]:
 
 
 def render_corpus(
-    request: Request, folder: str | Path, *, workers: int = 1, told: Told | None = None
+    request: Request,
+    folder: str | Path,
+    *,
+    workers: int = 1,
+    told: Told | None = None,
+    reading: Progress | None = None,
 ) -> Outcome:
-    """Render what is missing of a request into a folder. Raises ValueError for a folder with something else in it."""
+    """Render what is missing of a request into a folder. Raises ValueError for a folder with something else in it.
+
+    `reading` hears of scores that are read for the first time (see `corpus`).
+    """
     folder, began = Path(folder).expanduser(), time.monotonic()
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     fonts = [described(Path(font)) for font in request.soundfonts]
-    sources = [corpus(name, kind="scores") for name in request.corpora]
+    sources = [corpus(name, kind="scores", progress=reading) for name in request.corpora]
     _begin(request, folder, sources, fonts)
     done, outcome = read_rows(folder), Outcome()
     pieces = [(source.name, piece) for source in sources for piece in source.pieces]
@@ -271,7 +280,7 @@ def _take(job: Job, answer: dict[str, Any], outcome: Outcome, table: Any) -> Non
         outcome.skipped.append((job.key, answer["error"]))
         return
     row = {**job.row, "seconds": f"{answer['seconds']:.4f}"}
-    table.write("\t".join(_plain(row.get(name, "")) for name in COLUMNS) + "\n")
+    table.write("\t".join(plain(row.get(name, "")) for name in COLUMNS) + "\n")
     table.flush()
     outcome.made += 1
     outcome.seconds += answer["seconds"]
@@ -279,7 +288,8 @@ def _take(job: Job, answer: dict[str, Any], outcome: Outcome, table: Any) -> Non
     outcome.spent += answer["spent"]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """On one line, without tabs."""
     return " ".join(text.split())
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from otonoha.io.audio_scan import missing_bytes
-from otonoha.io.audio_slices import reason
+from otonoha.io.audio_slices import hushed, reason
 from otonoha.io.guard import atomic, load_bytes
-from otonoha.music.audio import Audio
+from otonoha.music.audio import Audio, first_bad
 from otonoha.music.resample import resample as resample
 from otonoha.music.suggest import one_of
 
@@ -47,7 +44,7 @@ def read_audio(
     if missing := missing_bytes(io.BytesIO(data)):
         raise ValueError(f"{path}: damaged, at least {missing:,} bytes of sound are missing")
     try:
-        with _quiet(), soundfile.SoundFile(io.BytesIO(data)) as file:
+        with hushed(), soundfile.SoundFile(io.BytesIO(data)) as file:
             first = min(max(round(start * file.samplerate), 0), file.frames)
             last = file.frames if stop is None else min(round(stop * file.samplerate), file.frames)
             wanted = max(last - first, 0)
@@ -64,26 +61,12 @@ def read_audio(
         raise ValueError(f"{path}: it holds no sound" + (" there" if start or stop is not None else ""))
     if len(samples) < wanted:
         raise ValueError(f"{path}: damaged, {len(samples):,} of {wanted:,} frames can be read")
-    if not np.isfinite(samples).all():
-        raise ValueError(f"{path}: damaged, some samples are no numbers")
+    if (bad := first_bad(samples.T)) is not None:
+        at = (first + bad) / rate
+        raise ValueError(
+            f"{path}: damaged, some samples are no numbers (NaN or infinite), the first at {at:.3f} s"
+        )
     return Audio(samples.T, rate)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the MP3 decoder's chatter about damaged frames out of the terminal (it writes to stderr itself)."""
-    try:
-        stderr = os.dup(2)
-    except OSError:  # no stderr at all
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (a device, not a path)
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
 
 
 def _check_promise(path: str | Path, size: int, frames: int, channels: int) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from otonoha.io.audio_marks import Marks
 from otonoha.io.audio_slices import Place, ogg_tail, open_bytes, open_sound, reason
+from otonoha.music.audio import first_bad
 
 KINDS = ("unreadable", "truncated", "short", "silent", "damaged")
 SHORTEST = 0.01
@@ -79,8 +80,9 @@ def _read_through(sound: Any, marks: Marks | None) -> Facts:
             break
         high = float(np.abs(part).max())
         if not np.isfinite(high):
+            at = (frames + (first_bad(part.T) or 0)) / rate
             raise ValueError(
-                f"damaged: between {frames / rate:.1f} s and the next some samples are no numbers"
+                f"damaged: some samples are no numbers (NaN or infinite), the first at {at:.3f} s"
             )
         frames, peak = frames + len(part), max(peak, high)
         power += float(np.einsum("tc,tc->", part, part, dtype=np.float64))

@@ -12,6 +12,7 @@ import io
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ OPEN_FILES = 16
 MP3_LEAD = 10 * 1152
 """Frames that are read before a slice of an MP3 file: the decoder remembers what came before."""
 OPUS_CLOCK = 48_000
+NO_FILE = "File does not exist or is not a regular file"
+"""What libsndfile says of a file, open in our hands, in which it finds no sound."""
 MOST_OF_A_PAGE = 1 << 16
 
 
@@ -94,7 +97,8 @@ def open_sound(place: Place) -> tuple[Any, Any]:
 
     raw = open_bytes(place)
     try:
-        return soundfile.SoundFile(raw), raw
+        with hushed():
+            return soundfile.SoundFile(raw), raw
     except (soundfile.LibsndfileError, RuntimeError, TypeError, OverflowError) as error:
         raw.close()
         raise ValueError(f"{place.path}: no readable sound file ({reason(error)})") from None
@@ -102,7 +106,29 @@ def open_sound(place: Place) -> tuple[Any, Any]:
 
 def reason(error: Exception) -> str:
     """What libsndfile says, without what it says of our file objects."""
-    return str(error).removeprefix("Error opening <").split(">: ")[-1].strip().rstrip(".")
+    said = str(error).removeprefix("Error opening <").split(">: ")[-1].strip().rstrip(".")
+    return "damaged, or too short to hold sound" if said.startswith(NO_FILE) else said
+
+
+_HUSH = threading.RLock()
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Keep the MP3 decoder's chatter about damaged frames out of the terminal (it writes to stderr itself)."""
+    with _HUSH:
+        try:
+            stderr = os.dup(2)
+        except OSError:  # no stderr at all
+            yield
+            return
+        try:
+            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (a device, not a path)
+                os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 class _Sound:
@@ -130,6 +156,10 @@ class _Sound:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """(n, channels) float32; fewer than asked for where the file ends."""
+        with hushed() if self.mp3 else contextlib.nullcontext():
+            return self._read(start, stop)
+
+    def _read(self, start: int, stop: int) -> np.ndarray:
         before = 0
         if start != self.at:
             target = max(0, start - MP3_LEAD) if self.mp3 else min(start, self.safe)

@@ -7,7 +7,7 @@ in which the reference is silent are left out, as a ratio to nothing says nothin
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +60,11 @@ def report(pairs: Iterable[tuple[Audio, Audio]], *, seconds: float = CLIP) -> di
 
     Raises ValueError when there is nothing to compare.
     """
-    found = [compare(x, y) for pair in pairs for x, y in clips(*pair, seconds=seconds)]
+    return means([compare(x, y) for pair in pairs for x, y in clips(*pair, seconds=seconds)])
+
+
+def means(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """`clips`, their number, and the mean of every figure over them. Raises ValueError where there are none."""
     if not found:
         raise ValueError("there is nothing to compare: no recording, or silence only")
     return {"clips": float(len(found)), **{key: float(np.mean([f[key] for f in found])) for key in found[0]}}

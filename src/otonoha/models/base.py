@@ -27,7 +27,7 @@ from otonoha.models import card
 from otonoha.models.config import from_json, to_json
 from otonoha.music.audio import Audio
 from otonoha.music.piece import Piece
-from otonoha.music.recording import Held
+from otonoha.music.recording import Held, Recording
 from otonoha.music.suggest import one_of
 from otonoha.sample import controls as knobs
 from otonoha.sample.job import Job
@@ -54,6 +54,10 @@ class Capabilities:
     """The model is a Codec itself: it turns sound into tokens and back."""
     measure: str = "nats"
     """Unit of the "loss" of `evaluate`."""
+    sound: bool = False
+    """Takes are Audio, not Scores."""
+    recordings: bool = False
+    """It learns from recordings, not from scores; codecs do so anyway."""
 
 
 class Model:
@@ -109,6 +113,10 @@ class Model:
 
     def learn(self, pieces: Sequence[Piece], valid: Sequence[Piece]) -> None:
         """Take from the data what the network's shape depends on (vocabularies, styles). Before `build`."""
+
+    def given(self, prompt: Any) -> Any:
+        """What the family takes of a prompt: by default its Score."""
+        return _score(prompt)
 
     def explained(self, score: Score) -> Explanation:
         """Attention and probabilities along a piece, for families that declare `explain`."""
@@ -198,6 +206,7 @@ class Model:
             validate=(lambda: self.evaluate(checks)) if checks else None,
             after_step=self.after_step,
             on_save=None if folder is None else partial(self._save_to, folder),
+            measure=self.capabilities.measure,
         )
         outcome = loop.fit(training, self.config.train, folder=folder, resume=resume, quiet=quiet)
         self.networks.eval()
@@ -232,10 +241,11 @@ class Model:
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
         request = self._request(task, prompt, seed, controls, turned)
+        given = getattr(request.task, "prompt", None)
         asked = {
             "model": request.model,
             "task": type(request.task).__name__,
-            "prompt": _digest(getattr(request.task, "prompt", None)),
+            "prompt": _digest(None if given is None else self.given(given)),
             **({"to": _digest(request.task.to)} if hasattr(request.task, "to") else {}),
             "controls": dataclasses.asdict(request.controls),
             "seed": request.seed,
@@ -361,12 +371,17 @@ class Model:
     ) -> Request:
         if not self.capabilities.tasks:
             asked = getattr(task, "__name__", type(task).__name__) if task is not None else "sample"
-            raise ValueError(f"{self.family} cannot do {asked}: it is a codec (encode, decode)")
+            why = (
+                "it is a codec (encode, decode)"
+                if self.capabilities.codec
+                else "it is a part (otonoha assemble)"
+            )
+            raise ValueError(f"{self.family} cannot do {asked}: {why}")
         if task is None:
             fitting = [t for t in self.capabilities.tasks if _takes_prompt(t) == (prompt is not None)]
             task = fitting[0] if fitting else (Compose if prompt is None else Continue)
         if isinstance(task, type) and task in self.capabilities.tasks:
-            task = _task(task, prompt)
+            task = _task(task, None if prompt is None else self.given(prompt))
         elif prompt is not None and not isinstance(task, type):
             raise ValueError(
                 f"the prompt has no effect beside a finished {type(task).__name__}; put it there"
@@ -446,7 +461,7 @@ def _task(kind: type, prompt: Any) -> Any:
     takes = _takes_prompt(kind)
     if takes != (prompt is not None):
         raise ValueError(f"{kind.__name__} {'needs a' if takes else 'takes no'} prompt")
-    return kind(_score(prompt)) if takes else kind()
+    return kind(prompt) if takes else kind()
 
 
 def _is_first_process() -> bool:
@@ -454,5 +469,15 @@ def _is_first_process() -> bool:
     return int(os.environ.get("RANK", 0)) == 0
 
 
-def _digest(score: Score | None) -> str | None:
-    return None if score is None else hashlib.sha256(score.dumps_midi()).hexdigest()[:16]
+def _digest(prompt: Any) -> str | None:
+    """Equal for equal scores, recordings or tokens."""
+    if prompt is None:
+        return None
+    if isinstance(prompt, Audio | Recording):
+        return (Held(prompt) if isinstance(prompt, Audio) else prompt).signature()[:16]
+    if not isinstance(prompt, Tokens):
+        return hashlib.sha256(prompt.dumps_midi()).hexdigest()[:16]
+    digest = hashlib.sha256(prompt.codec.encode())
+    for name, values in sorted(prompt.streams.items()):
+        digest.update(f"{name} {values.shape}".encode() + np.ascontiguousarray(values, np.int64).tobytes())
+    return digest.hexdigest()[:16]

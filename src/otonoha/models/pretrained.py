@@ -24,6 +24,10 @@ def find(name: str | Path) -> Path:
         return path
     if path.is_file():
         raise ValueError(f"{path} is a file; a model is a folder with config.json and model.safetensors")
+    if "/" in str(name) or "\\" in str(name):
+        raise ValueError(
+            f"{name}: no such folder; a model is a folder that otonoha fit has made, or one that ships"
+        )
     return shipped()[one_of(str(name), shipped(), "model (neither a folder nor one that ships)")]
 
 

@@ -79,6 +79,12 @@ def to_channels(samples: np.ndarray, channels: int) -> np.ndarray:
     return np.stack(sides)
 
 
+def first_bad(samples: np.ndarray) -> int | None:
+    """The first frame of (channels, frames) that holds a NaN or an infinity; None where all are numbers."""
+    wrong = ~np.isfinite(samples).all(axis=0)
+    return int(wrong.argmax()) if wrong.any() else None
+
+
 def mid_side(samples: np.ndarray) -> np.ndarray:
     """Left and right (…, 2, T) -> mid (their mean) and side (half their difference). See `left_right`."""
     left, right = samples[..., 0, :], samples[..., 1, :]

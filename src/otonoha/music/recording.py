@@ -6,13 +6,14 @@ still read lazily; `ready` the same for training, where the same slices are want
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from otonoha.music.audio import Audio, to_channels
+from otonoha.music.audio import Audio, first_bad, to_channels
 from otonoha.music.resample import check_rate, frames_at, resample, resampled_slice
 
 BLOCK = 1 << 20
@@ -50,6 +51,22 @@ class Recording(ABC):
         """All of it, in blocks of at most `size` frames."""
         for start in range(0, self.frames, size):
             yield self.read(start, min(start + size, self.frames))
+
+    def first_bad(self) -> float | None:
+        """The second in which the first sample lies that is no number; None where all are. All is read up to there."""
+        start = 0
+        for block in self.blocks():
+            if (bad := first_bad(block)) is not None:
+                return (start + bad) / self.rate
+            start += block.shape[1]
+        return None
+
+    def signature(self) -> str:
+        """Equal for equal samples at an equal rate. All of it is read, unless somebody has done so before."""
+        digest = hashlib.sha256(f"{self.rate} {self.channels} {self.frames} ".encode())
+        for block in self.blocks():
+            digest.update(np.ascontiguousarray(block.T, np.float32).tobytes())
+        return digest.hexdigest()[:32]
 
     def at(self, rate: int | None = None, channels: int | None = None) -> Recording:
         """The same at another rate and with one or two channels (see `to_channels`)."""

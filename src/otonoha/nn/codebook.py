@@ -18,8 +18,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ROWS = 8192
-"""Vectors that are compared with all codes at once: bounds the memory."""
+ROWS = 256
+"""Vectors that are compared with all codes at once: what they give stays near a core."""
 NOISE = 0.01
 """Spread of what is added to vectors that are offered more than once, in units of 1/sqrt(D)."""
 
@@ -27,7 +27,7 @@ NOISE = 0.01
 class Codebook(nn.Module):
     """`k` (K, D): one vector for every code. A buffer: no gradient moves it."""
 
-    averaged = False  # train.loop: the moving average of the weights takes it over as it is
+    followed = ("k",)  # train.loop: the moving average of the weights takes it over as it is
     k: Tensor
 
     def __init__(self, codes: int, width: int) -> None:
@@ -43,9 +43,8 @@ class Codebook(nn.Module):
         return torch.cat([z for z, _ in found]), torch.cat([d for _, d in found])
 
     def _nearest(self, h: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
-        distance = (h**2).sum(1, keepdim=True) - 2 * h @ self.k.t() + squares
-        best, z = distance.min(1)
-        return z, best
+        best, z = torch.addmm(squares, h, self.k.t(), alpha=-2).min(1)  # without |h|², which all codes share
+        return z, best + (h**2).sum(1)
 
     def vectors(self, z: Tensor) -> Tensor:
         """Codes of any shape -> their vectors (…, D)."""
@@ -90,6 +89,26 @@ def offered(h: Tensor, chance: Draw) -> Tensor:
     return h[chance.rows.to(h.device)]
 
 
+def processes() -> int:
+    """How many processes train together; each holds an equal share of the vectors of a batch."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def offered_by_all(h: Tensor, chance: Draw) -> Tensor:
+    """The same of the vectors of all processes in the order of their ranks; the chance is that of the first."""
+    share = len(h)
+    rows, noise = chance.rows.to(h.device), torch.zeros(len(chance.rows), h.shape[1]).to(h)
+    if chance.noise is not None:
+        noise = chance.noise.to(h)[rows] * (NOISE / math.sqrt(h.shape[1]))
+    dist.broadcast(rows, 0)
+    dist.broadcast(noise, 0)
+    place = rows % (share * processes()) - share * dist.get_rank()
+    mine = (place >= 0) & (place < share)
+    found = torch.where(mine[:, None], h[place.clamp(0, share - 1)], 0.0)
+    dist.all_reduce(found)
+    return found + noise
+
+
 class Averages(nn.Module):
     """The moving sums and counts of a codebook, saved with the training so that it resumes exactly.
 
@@ -97,7 +116,7 @@ class Averages(nn.Module):
     (root of the mean square).
     """
 
-    averaged = False
+    followed = ("k_sum", "k_elem", "ready", "dk")
     k_sum: Tensor
     k_elem: Tensor
     ready: Tensor
@@ -126,14 +145,15 @@ class Averages(nn.Module):
 
     @torch.no_grad()
     def update(self, book: Codebook, seen: Seen, chance: Draw) -> None:
-        """Move the averages, then the codebook. Several processes make one and the same update."""
+        """Move the averages, then the codebook. Several processes make the update of one that holds the whole batch;
+        the chance is then that of `draw` for all vectors."""
         sums = torch.zeros_like(self.k_sum).index_add_(0, seen.z, seen.h)
         counts = torch.bincount(seen.z, minlength=len(book.k)).to(self.k_elem)
-        fresh = offered(seen.h, chance)
-        if dist.is_initialized() and dist.get_world_size() > 1:
+        alone = processes() == 1
+        fresh = offered(seen.h, chance) if alone else offered_by_all(seen.h, chance)
+        if not alone:
             dist.all_reduce(sums)
             dist.all_reduce(counts)
-            dist.broadcast(fresh, 0)
         self.k_sum.mul_(self.decay).add_(sums, alpha=1 - self.decay)
         self.k_elem.mul_(self.decay).add_(counts, alpha=1 - self.decay)
         alive = self.alive[:, None]

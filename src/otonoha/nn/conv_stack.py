@@ -11,9 +11,10 @@ few matrix products of whole rows:
 A transposed convolution and the convolution to few channels after it, both linear, are carried out as one: the wide
 signal at the full rate is never there.
 
-What limits a step is then the rate of these products (some 90 GFLOP/s of a core of 2025), and after them the memory
-that the elementwise steps go through. Working in tiles that stay in a core's cache was tried and brought nothing. On
-other devices than the CPU the plain tree is taken.
+Where there is a C compiler, and channels fill whole vectors, this is done tile by tile in C (conv_native.py): a tile
+stays in a core's first cache from the first ReLU to the last sum, and its products run at the rate of the processor.
+Elsewhere they are products of torch, in which tiles brought nothing. On other devices than the CPU, and under
+autocast, the plain tree is taken.
 
 `needs` says which inputs an output depends on, so that long signals can be cut without an error.
 Residual units: van den Oord et al. 2016 (WaveNet), Dhariwal et al. 2020 (Jukebox, arXiv 2005.00341).
@@ -28,6 +29,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from otonoha.nn import conv_native as native
 
 FEW = 4
 """Up to so many output channels, all taps of a kernel are one product whose columns are shifted afterwards."""
@@ -137,10 +140,16 @@ def _by_rows(step: Any, x: Tensor) -> Tensor:
         inner: Any = step.model[1]
         outer: Any = step.model[3]
         weights = (inner.weight, inner.bias, outer.weight, outer.bias)
-        return _ResidualRows.apply(x, *weights, inner.dilation[0], step.scale)
+        unit = native.unit if native.can(x, *inner.weight.shape[:2]) else _ResidualRows.apply
+        return unit(x, *weights, inner.dilation[0], step.scale)
+    fast = native.can(x, step.out_channels, *([step.in_channels] if x.requires_grad else []))
     if isinstance(step, nn.ConvTranspose1d):
+        if fast:
+            return native.Up.apply(x, step.weight, step.bias, step.stride[0])
         return _up_rows(x, step, step.weight, step.bias)
     assert isinstance(step, nn.Conv1d)
+    if fast:
+        return native.Conv.apply(x, step.weight, step.bias, step.stride[0], step.padding[0])
     if step.stride[0] > 1:
         return _down_rows(x, step)
     if _is_few(step):

@@ -23,7 +23,9 @@ LOUDEST = 4.0
 """Largest logarithm of a magnitude: a sine of ten times full scale."""
 FAINTEST = 1e-4
 """Magnitude that counts as silence when levels are measured."""
-Kind = Literal["polar", "cartesian"]
+HISS_FRAMES = 1024
+"""Frames of noise that are drawn once; after these they begin again."""
+Kind = Literal["polar", "cartesian", "noise"]
 
 
 class Frames(nn.Module):
@@ -68,31 +70,63 @@ class Frames(nn.Module):
 
 
 class Head(nn.Module):
-    """Rows -> sound. polar: logarithm of the magnitude and angle; cartesian: real and imaginary part, times a factor
-    for each bin that is learnt.
+    """Rows -> sound.
+
+    polar      logarithm of the magnitude and angle
+    noise      the same, and the logarithm of how much noise is added: what cannot be foreseen gets its level without
+               an angle. An angle that is a guess stays the same from frame to frame, and what is written so sounds at
+               multiples of rate / hop: a buzz. It takes a loss that asks of the first part only what can be foreseen
+    cartesian  real and imaginary part, times a factor for each bin that is learnt
+
+    The noise belongs to places in time (see `forward`), so that sound decoded in pieces is the whole.
     """
 
-    def __init__(self, width: int, frames: Frames, channels: int, kind: Kind = "polar") -> None:
+    hiss: Tensor
+
+    def __init__(self, width: int, frames: Frames, channels: int, kind: Kind = "noise") -> None:
         super().__init__()
         self.frames, self.channels, self.kind = frames, channels, kind
         self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, channels * 2 * frames.bins)
+        self.parts = 3 if kind == "noise" else 2
+        self.out = nn.Linear(width, channels * self.parts * frames.bins)
         if kind == "cartesian":
             self.scale = nn.Parameter(torch.zeros(frames.bins))
+        if kind == "noise":
+            self.register_buffer("hiss", _hiss(channels, frames.bins), persistent=False)
 
     @torch.no_grad()
     def start(self, spectra: Tensor) -> None:
         """Frames (…, N, F) of the training sound: the head begins with their mean level in every bin."""
         levels = torch.log(spectra.abs() + FAINTEST).flatten(0, -2).mean(0)
-        if self.kind == "polar":
-            self.out.bias.view(self.channels, 2, -1)[:, 0] = levels
-        else:
+        if self.kind == "cartesian":
             self.scale.copy_(levels)
+            return
+        bias = self.out.bias.view(self.channels, self.parts, -1)
+        bias[:, 0] = levels
+        if self.kind == "noise":
+            bias[:, 2] = levels - 1
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) -> (B, C, T)."""
-        parts = self.out(self.norm(x)).float().unflatten(2, (self.channels, 2, -1))
-        one, other = parts.movedim(1, 2).unbind(3)  # (B, C, N, F)
-        if self.kind == "polar":
-            return self.frames.join(torch.polar(one.clamp(max=LOUDEST).exp(), other))
-        return self.frames.join(torch.complex(one, other) * self.scale.exp())
+    def forward(self, x: Tensor, at: int | Tensor = 0) -> tuple[Tensor, Tensor | None]:
+        """(B, N, D) -> (B, C, T) twice: what can be foreseen, and the noise to be added, if there is any.
+
+        `at`: place in time of the first frame, counted in frames, one or (B,).
+        """
+        found = self.out(self.norm(x)).float().unflatten(2, (self.channels, self.parts, -1))
+        one, other, *rest = found.movedim(1, 2).unbind(3)  # (B, C, N, F)
+        if self.kind == "cartesian":
+            return self.frames.join(torch.complex(one, other) * self.scale.exp()), None
+        foreseen = self.frames.join(torch.polar(one.clamp(max=LOUDEST).exp(), other))
+        if not rest:
+            return foreseen, None
+        return foreseen, self.frames.join(rest[0].clamp(max=LOUDEST).exp() * self._noise(x, at))
+
+    def _noise(self, x: Tensor, at: int | Tensor) -> Tensor:
+        """(B, C, N, F) complex, of variance 1."""
+        places = torch.arange(x.shape[1], device=x.device) + torch.as_tensor(at, device=x.device).view(-1, 1)
+        return torch.view_as_complex(self.hiss)[:, places % HISS_FRAMES].movedim(0, 1)
+
+
+def _hiss(channels: int, bins: int) -> Tensor:
+    """(C, HISS_FRAMES, F, 2): always the same."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(channels, HISS_FRAMES, bins, 2, generator=generator) * math.sqrt(0.5)

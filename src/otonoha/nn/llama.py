@@ -26,6 +26,8 @@ from otonoha.nn import relative, rope
 from otonoha.nn.static_cache import StaticCache
 
 EPS = 1e-5
+ADDED = "added"
+"""A context that needs no table: vectors (…, D), added as they are wherever they are given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +204,7 @@ class Llama(nn.Module):
     ) -> Tensor:
         """Logits (B, T, V); those at t are for what comes after token t, or for t itself where t is masked.
 
-        contexts       name -> (B, T), every stream of the shape's contexts
+        contexts       name -> (B, T), every stream of the shape's contexts; ADDED -> (B, T, D), if anything
         mask           (T, T) or (B, T, T) bool: row t may look at the columns that are True, and at no others
         bidirectional  every position looks at every other
         lengths        (B,) tokens of each row that count; the rest is padding on the right
@@ -240,7 +242,7 @@ class Llama(nn.Module):
         x = F.embedding(tokens, self.model.embed_tokens.weight)
         for name in self.contexts:
             x = x + F.embedding(given[name], self.get_parameter(f"contexts.{name}.weight"))
-        return x
+        return x + given[ADDED] if ADDED in given else x
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, D) -> (…, V)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +19,15 @@ if TYPE_CHECKING:
 BLACK_KEYS = (1, 3, 6, 8, 10)
 MOST_NAMED_NOTES = 100
 """Up to so many notes, notes that are long enough carry their names."""
+MOST_NAMED_TRACKS, LONGEST_NAME = 18, 28
+"""What fits beside the picture."""
+THICK = 0.8
+"""Height of a note, in semitones."""
 
 
 def roll(score: Score, *, title: str | None = None, ax: Axes | None = None) -> Figure:
-    """Draw all tracks of a score, with bar lines, beats, key names and, where they fit, note names.
+    """Draw all tracks of a score, with bar lines, beats, key names and, where they fit, note names. Where tracks
+    sound in unison, each has a lane of its own.
 
     The title is the score's own unless given. Drums are drawn at their MIDI numbers, in grey.
     """
@@ -43,21 +49,58 @@ def roll(score: Score, *, title: str | None = None, ax: Axes | None = None) -> F
     _keyboard(ax, low, high)
     _bar_lines(ax, bars, score.tpq)
     _keys(ax, score, len(bars))
-    for number, (track, found) in enumerate(tracks):
+    lanes = _lanes([found for _, found in tracks])
+    for number, ((track, found), (low_edge, thick)) in enumerate(zip(tracks, lanes, strict=True)):
         colour = FAINT if track.is_drum else TRACKS[number % len(TRACKS)]
-        _notes(ax, found, colour, label=track.name or f"track {number + 1}")
+        _notes(ax, found, low_edge, thick, colour, label=track.name or f"track {number + 1}")
         if len(pitches) <= MOST_NAMED_NOTES and not track.is_drum:
-            _names(ax, found, int(bars.start[-1]), figure.get_size_inches()[0])
+            top = np.isclose(low_edge + thick, THICK / 2)  # of a unison, the first
+            _names(ax, found, top, int(bars.start[-1]), figure.get_size_inches()[0])
     if len(tracks) > 1:
-        ax.legend(
-            loc="upper left",
-            bbox_to_anchor=(1.0, 1.0),
-            fontsize=SMALL,
-            frameon=False,
-            handlelength=1,
-            labelcolor=INK,
-        )
+        _legend(ax)
     return figure
+
+
+def _legend(ax: Axes) -> None:
+    """The names of the tracks beside the picture; of many, the first and how many more there are."""
+    from matplotlib.patches import Patch
+
+    handles, names = ax.get_legend_handles_labels()
+    if len(names) > MOST_NAMED_TRACKS:
+        more = len(names) - MOST_NAMED_TRACKS + 1
+        handles = [*handles[: MOST_NAMED_TRACKS - 1], Patch(alpha=0)]
+        names = [*names[: MOST_NAMED_TRACKS - 1], f"and {more} more"]
+    ax.legend(
+        handles,
+        [n if len(n) <= LONGEST_NAME else n[: LONGEST_NAME - 1] + "…" for n in names],
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+        fontsize=SMALL,
+        frameon=False,
+        handlelength=1,
+        labelcolor=INK,
+    )
+
+
+def _lanes(tracks: Sequence[Notes]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(lower edges above the pitch, heights) of the notes of each track: notes of several tracks that overlap at one
+    pitch share its height.
+    """
+    track = np.repeat(np.arange(len(tracks)), [len(found.pitch) for found in tracks])
+    pitch, onset = (np.concatenate([getattr(t, name) for t in tracks]) for name in ("pitch", "onset"))
+    end = np.concatenate([t.end for t in tracks])
+    order = np.lexsort((onset, pitch))
+    above = pitch[order].astype(np.int64) * (int(end.max()) + 1)  # each pitch on a stretch of time of its own
+    until = np.maximum.accumulate(above + end[order])
+    cluster = np.cumsum(np.append(False, (above + onset[order])[1:] >= until[:-1]))
+    pairs, pair = np.unique(np.stack([cluster, track[order]]), axis=1, return_inverse=True)
+    many = np.bincount(pairs[0])
+    rank = np.arange(pairs.shape[1]) - np.append(0, np.cumsum(many)[:-1])[pairs[0]]
+    thick, lane = np.empty(len(track)), np.empty(len(track))
+    thick[order] = (THICK / many[pairs[0]])[pair.ravel()]
+    lane[order] = rank[pair.ravel()]
+    low = THICK / 2 - (lane + 1) * thick  # the first track on top
+    return [(low[track == i], thick[track == i]) for i in range(len(tracks))]
 
 
 def _keyboard(ax: Axes, low: int, high: int) -> None:
@@ -116,28 +159,30 @@ def _keys(ax: Axes, score: Score, bar_count: int) -> None:
         ax.set_title(ax.get_title(loc="left"), loc="left", pad=16, fontsize=11, color=INK, fontweight="bold")
 
 
-def _notes(ax: Axes, found: Notes, colour: str, *, label: str) -> None:
+def _notes(ax: Axes, found: Notes, low: np.ndarray, thick: np.ndarray, colour: str, *, label: str) -> None:
     from matplotlib.collections import PolyCollection
 
     onset, pitch = found.onset.astype(float), found.pitch
     end = onset + np.maximum(found.duration, 1) * 0.97
-    corners = np.stack([onset, pitch - 0.4, onset, pitch + 0.4, end, pitch + 0.4, end, pitch - 0.4], axis=1)
+    low = pitch + low
+    high = low + thick
+    corners = np.stack([onset, low, onset, high, end, high, end, low], axis=1)
     ax.add_collection(
         PolyCollection(
             list(corners.reshape(-1, 4, 2)),
             facecolors=colour,
             edgecolors="white",
-            linewidths=0.4,
+            linewidths=np.where(thick < THICK, 0.0, 0.4),
             label=label,
             zorder=3,
         )
     )
 
 
-def _names(ax: Axes, found: Notes, width: int, inches: float) -> None:
-    """Name the notes whose bar is wide enough for it."""
+def _names(ax: Axes, found: Notes, top: np.ndarray, width: int, inches: float) -> None:
+    """Name the notes on `top` whose bar is wide enough for it."""
     wide = found.duration / max(width, 1) * inches * 0.9 > 0.2
-    for i in np.flatnonzero(wide):
+    for i in np.flatnonzero(wide & top):
         ax.text(
             found.onset[i] + found.duration[i] / 2,
             found.pitch[i] + 0.62,

@@ -20,9 +20,17 @@ from typing import Any, Literal
 Scope = Literal["piece", "track", "bar", "time"]
 
 
-def control(low: float | None = None, high: float | None = None, *, scope: Scope = "piece") -> Any:
-    """A field of Controls: unset by default, within [low, high] if it is a number."""
-    return dataclasses.field(default=None, metadata={"low": low, "high": high, "scope": scope})
+def control(
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    scope: Scope = "piece",
+    tasks: tuple[str, ...] | None = None,
+) -> Any:
+    """A field of Controls: unset by default, within [low, high] if it is a number; for some `tasks` only."""
+    return dataclasses.field(
+        default=None, metadata={"low": low, "high": high, "scope": scope, "tasks": tasks}
+    )
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,18 @@ class Compose:
 
 @dataclass(frozen=True, eq=False)
 class Continue:
-    """Go on after a prompt."""
+    """Go on after a prompt: a Score; for models of sound a recording, or codes (Tokens)."""
 
-    prompt: Score
+    prompt: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Upsample:
+    """Write the finer levels of sound anew, under the coarser codes of a recording or of Tokens; from where to where,
+    controls say.
+    """
+
+    prompt: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +88,9 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """One result: the music, the tokens it was decoded from and the request."""
+    """One result: the music (a Score, or Audio), the tokens it was decoded from and the request."""
 
-    music: Score
+    music: Any
     tokens: Tokens
     request: Request
     traces: dict[str, Any] = field(default_factory=dict)
@@ -129,9 +138,13 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Partial:
-    """What is written so far of each piece."""
+    """What is written so far of each piece, and how it sounds where that can be told already; of the sound, `since`
+    seconds were told before.
+    """
 
     tokens: list[Tokens]
+    music: list[Any] = field(default_factory=list)
+    since: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

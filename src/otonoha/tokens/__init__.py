@@ -17,6 +17,8 @@ CODECS = {
     "roll": "otonoha.tokens.roll:Roll",
     "book": "otonoha.tokens.book:Book",
     "events": "otonoha.tokens.events:Events",
+    "lyrics": "otonoha.tokens.lyrics:Lyrics",
+    "jukebox_lyrics": "otonoha.tokens.lyrics_jukebox:JukeboxLyrics",
 }
 
 

@@ -58,7 +58,7 @@ def load_tokens(path: str | Path, *, limit: int = MAX_BYTES) -> Tokens:
 def _tokens(arrays: dict[str, np.ndarray], path: Path) -> Tokens:
     missing = [name for name in OWN if name not in arrays]
     if missing:
-        raise ValueError(f"{path}: no file of tokens, it lacks {' and '.join(missing)}")
+        raise ValueError(f"{path}: not a codes file of otonoha encode (it lacks {' and '.join(missing)})")
     clock, codec = arrays.pop("clock"), arrays.pop("codec")
     if codec.ndim or codec.dtype.kind != "U" or clock.ndim != 1 or clock.dtype.kind not in "fiu":
         raise ValueError(f"{path}: no file of tokens, its clock or its codec is something else")

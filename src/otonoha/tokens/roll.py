@@ -167,9 +167,9 @@ class Roll(FixedCodec):
                 where = f" from quarter note {tick / music.tpq:g} on" if tick else ""
                 own = self._other_bars(numerator, denominator) if len(changes) == 1 else ""
                 raise ValueError(
-                    f"this roll has bars of {self.metre}, the score is in {numerator}/{denominator}{where}; "
-                    f"train with {own}--regrid, which cuts such music anew into bars of {self.metre} "
-                    "(in Python Roll(regrid=True))"
+                    f"only bars of {self.metre} are known here, the score is in {numerator}/{denominator}{where}; "
+                    f"a model for such music has to be trained, by otonoha fit with {own}--regrid, which cuts it "
+                    f"anew into bars of {self.metre} (in Python Roll(regrid=True))"
                 )
 
     def _other_bars(self, numerator: int, denominator: int) -> str:
@@ -185,7 +185,8 @@ class Roll(FixedCodec):
             return inside, pitch - self.low
         if self.lines:
             raise ValueError(
-                f"the score has pitches {pitch.min()} … {pitch.max()}, this roll holds {self.low} … {self.high}"
+                f"the score has pitches {pitch.min()} … {pitch.max()}, this roll holds {self.low} … {self.high}; "
+                "transpose it first"
             )
         below = (pitch - self.low) % 12
         above = self.pitches - 1 - (self.high - pitch) % 12

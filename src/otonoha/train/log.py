@@ -15,7 +15,7 @@ from typing import Any
 
 
 class Log:
-    """Writes figures to `folder`/log.jsonl (if there is a folder) and a progress line to `stream`."""
+    """Writes figures to `folder`/log.jsonl (if there is a folder), and with `units` a progress line to `stream`."""
 
     def __init__(
         self,
@@ -25,12 +25,14 @@ class Log:
         resume_at: int = 0,
         tensorboard: bool = False,
         quiet: bool = False,
+        units: Mapping[str, str] | None = None,
     ) -> None:
         self.path = None if folder is None else folder / "log.jsonl"
         self.steps, self.quiet, self.stream = steps, quiet, sys.stderr
         self.began, self.first = time.monotonic(), resume_at
         self.last_shown = 0.0
         self.latest: dict[str, float] = {}
+        self.units = units or {}
         if self.path is not None:
             self._keep_until(resume_at)
         self.events = _tensorboard(folder, resume_at) if tensorboard and folder is not None else None
@@ -71,7 +73,7 @@ class Log:
         self.last_shown = now
         rate = (step - self.first) / max(1e-9, now - self.began)
         left = (self.steps - step) / rate if rate > 0 else 0.0
-        told = "  ".join(f"{k} {v:.4g}" for k, v in self.latest.items())
+        told = "  ".join(f"{k} {v:.4g} {self.units.get(k, '')}".rstrip() for k, v in self.latest.items())
         line = f"step {step}/{self.steps}  {told}  {rate:.1f}/s  {clock(left)} left"
         end = "\n" if not terminal or step >= self.steps else ""
         self.stream.write((f"\r\x1b[K{line}" if terminal else line) + end)

@@ -58,6 +58,8 @@ class Training:
     validate: Callable[[], dict[str, Any]] | None = None
     after_step: Callable[[Context], None] | None = None
     on_save: Callable[[], None] | None = None
+    measure: str = ""
+    """Unit of the "loss" that `validate` returns."""
 
 
 @dataclass
@@ -273,7 +275,12 @@ class _Loop:
         chief = self.folder if self.rank == 0 else None
         at = self.outcome.step
         log = Log(
-            chief, self.settings.steps, resume_at=at, tensorboard=self.settings.tensorboard, quiet=quiet
+            chief,
+            self.settings.steps,
+            resume_at=at,
+            tensorboard=self.settings.tensorboard,
+            quiet=quiet,
+            units={o.name: o.unit for o in self.training.objectives} | {"valid": self.training.measure},
         )
         if at:
             log.say(f"going on after step {at}")

@@ -45,6 +45,8 @@ class Objective:
     """Overrides Settings.lr."""
     schedule: Callable[[int], float] | None = None
     """Learning rate at a step as a share of its peak; overrides that of Settings."""
+    unit: str = ""
+    """What stands behind its loss in the progress line, such as "a note"."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", [p for p in self.parameters if p.requires_grad])

@@ -35,6 +35,14 @@ def only(score: Score, *names: str) -> Score:
     return result
 
 
+def outside() -> Score:
+    """A soprano with a note in its second bar that nobody sings."""
+    score = only(chorale(1), "soprano")
+    bar = 4 * score.tpq
+    next(note for note in score.tracks[0].notes if bar <= note.time < 2 * bar).pitch = 108
+    return score
+
+
 def repeated(tpq: int = 480) -> Score:
     """Four voices with repeated notes, of uneven loudness, a little off the grid."""
     score = chorale(5).resample(tpq)
@@ -159,6 +167,11 @@ def chord() -> Score:
         (Harmonise(chorale(1)), {}, "to harmonise, give one voice"),
         (Harmonise(Score(480)), {}, "no notes"),
         (Harmonise(chord()), {}, "sound together"),
+        (
+            Harmonise(outside()),
+            {},
+            r"'soprano' has C8 in bar 2; the model knows C2 … A5: transpose the piece down",
+        ),
         (Infill(chorale(1)), {}, "only_bars or only_tracks"),
         (Infill(chorale(1)), {"only_bars": "9"}, "within 1 … 4"),
         (Infill(chorale(1)), {"only_tracks": "viola"}, "there is no voice 'viola'"),

@@ -7,13 +7,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from otonoha.models.vqvae import coding
 from otonoha.models.vqvae.config import PRESETS, Config
 from otonoha.models.vqvae.model import VQVAE
 from otonoha.music.audio import Audio
 from otonoha.music.piece import Piece
-from otonoha.music.recording import Held
+from otonoha.music.recording import Held, Recording
 from otonoha.tokens.base import Tokens
 
 torch.set_num_threads(1)
@@ -171,6 +172,44 @@ def test_recordings_are_read_slice_by_slice():
     seen = []
     MONO.encode(audio, chunk=8000, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(1000, 2500), (2000, 2500), (2500, 2500)]
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest tensor that any operation makes."""
+
+    def __init__(self):
+        super().__init__()
+        self.size = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for one in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(one, torch.Tensor) and one._base is None:
+                self.size = max(self.size, one.untyped_storage().nbytes())
+        return made
+
+
+@pytest.mark.parametrize("preset", ["tiny", "modern_tiny"])
+def test_memory_does_not_grow_with_the_length(preset):
+    """The largest tensor of coding, from slices that a recording makes when it is asked: no file need be there."""
+
+    class Endless(Recording):
+        def __init__(self, rate, frames):
+            self.rate, self.channels, self.frames = rate, 1, frames
+
+        def read(self, start, stop):
+            return np.sin(np.arange(start, stop, dtype=np.float32) * 0.1)[None]
+
+    model, largest, length = VQVAE(preset), {}, {}
+    rate, chunk = model.config.rate, 8 * model.config.hops[-1]
+    for chunks in (30, 120):
+        with Largest() as seen:
+            tokens = model.encode(Endless(rate, chunks * chunk), chunk=chunk)
+            parts = [part.samples for part in model.decode_stream(tokens, chunk=chunk)]
+        largest[chunks], length[chunks] = seen.size, sum(part.shape[1] for part in parts)
+        assert max(part.nbytes for part in parts) <= 4 * chunk
+    assert length == {chunks: chunks * chunk for chunks in largest}
+    assert largest[30] == largest[120]
 
 
 # -- mistakes -----------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from otonoha.models.vqvae.modern_losses import SCALES, compared, si_sdr
 from otonoha.models.vqvae.modern_network import left_right, mid_side
 from otonoha.music.audio import Audio
 from otonoha.music.spectra import mel_magnitudes
+from otonoha.nn.istft import Frames, Head
 
 RATE = 8000
 
@@ -98,13 +99,13 @@ def test_a_level_reads_its_own_and_the_coarser_codes_only(mono):
 def test_training_hears_what_decoding_gives(mono):
     network, x = mono.networks["codec"], clip(mono, B=3)
     with torch.no_grad():
-        y, found = network(x, torch.tensor([1, 2, 3]))
+        foreseen, noise, found = network(x, torch.tensor([1, 2, 3]))
     codes = mono.encode_codes(x)
     for at, one in enumerate(found):
         same = [row for row in range(3) if row + 1 >= 3 - at - 1]  # nothing that was left out comes before it
         assert torch.equal(one.codes[same], codes[at][same])
     for row in range(3):
-        torch.testing.assert_close(y[row], mono.decode_codes(codes, 2 - row)[row])
+        torch.testing.assert_close((foreseen + noise)[row], mono.decode_codes(codes, 2 - row)[row])
 
 
 def test_mid_and_side_come_back():
@@ -147,7 +148,7 @@ def test_codes_depend_on_no_sample_further_away_than_said(mono):
         far[..., :low], far[..., high + 1 :] = 0.3, -0.3
         assert int(network.codes(far)[level][0, n]) == int(network.codes(x)[level][0, n])
         h = x.clone().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(network(h)[1][level].raw[0, n].sum(), h)
+        (gradient,) = torch.autograd.grad(network(h)[-1][level].raw[0, n].sum(), h)
         seen = gradient[0, 0].nonzero().flatten()
         assert low <= int(seen.min())
         assert int(seen.max()) <= high
@@ -179,7 +180,7 @@ def test_samples_depend_on_no_code_further_away_than_said(mono):
 def test_losses_are_their_formulas():
     torch.manual_seed(0)
     x, y = 0.1 * torch.randn(2, 1, 4096), 0.1 * torch.randn(2, 1, 4096)
-    found = compared(x, y, RATE)
+    found = compared(x, y, None, RATE)
     mel = 0.0
     for size, bands in SCALES:
         levels = [
@@ -189,13 +190,46 @@ def test_losses_are_their_formulas():
     assert float(found["mel"]) == pytest.approx(mel, rel=2e-3)
     ratio = ((x - y) ** 2).mean((1, 2)) / (x**2).mean((1, 2))
     assert float(found["time"]) == pytest.approx(float(torch.log10(ratio).mean()), abs=1e-4)
-    same = compared(x, x, RATE)
+    same = compared(x, x, None, RATE)
     assert float(same["mel"]) == 0
     assert float(same["complex"]) == 0
     assert float(same["time"]) < -4
-    turned = compared(x, -x, RATE)  # only the phase tells
+    turned = compared(x, -x, None, RATE)  # only the phase tells
     assert float(turned["mel"]) == 0
     assert float(turned["complex"]) > 1.9
+
+
+def test_noise_is_taught_by_mel_bands_and_the_rest_by_the_samples():
+    torch.manual_seed(0)
+    x, foreseen, noise = (0.1 * torch.randn(2, 1, 4096) for _ in range(3))
+    foreseen.requires_grad_()
+    noise.requires_grad_()
+    found = compared(x, foreseen, noise, RATE)
+    whole = compared(x, (foreseen + noise).detach(), None, RATE)["mel"]
+    assert float(found["mel"].detach()) == float(whole)
+    assert torch.autograd.grad(found["mel"], foreseen, allow_unused=True, retain_graph=True)[0] is None
+    exact = found["complex"] + found["time"]
+    assert torch.autograd.grad(exact, noise, allow_unused=True, retain_graph=True)[0] is None
+    for loss, part in ((found["mel"], noise), (exact, foreseen)):
+        assert float(torch.autograd.grad(loss, part, retain_graph=True)[0].abs().sum()) > 0
+
+
+def test_sound_without_any_rule_becomes_noise_and_no_buzz():
+    """White noise cannot be foreseen: its level comes from the noise, and nothing of it repeats from frame to frame."""
+    torch.manual_seed(0)
+    head = Head(4, Frames(64, 32), 1, "noise")
+    rows, optimiser = torch.zeros(8, 128, 4), torch.optim.Adam(head.parameters(), lr=0.05)
+    for _ in range(150):
+        x = 0.1 * torch.randn(8, 1, 4096)
+        foreseen, noise = head(rows, torch.randint(1000, (8,)))
+        optimiser.zero_grad()
+        parts = compared(x, foreseen, noise, RATE)
+        (parts["mel"] + parts["complex"] + 10 * parts["time"]).backward()
+        optimiser.step()
+    with torch.no_grad():
+        foreseen, noise = head(rows)
+    assert float(foreseen.std()) < 0.02
+    assert 0.07 < float(noise.std()) < 0.13
 
 
 def test_si_sdr_is_that_of_the_metrics():
@@ -212,8 +246,8 @@ def test_si_sdr_is_that_of_the_metrics():
 def test_silence_and_the_like_have_finite_gradients(mono, x):
     network = mono.networks["codec"]
     network.zero_grad()
-    y, _ = network(x)
-    sum(compared(x, y, RATE).values()).backward()
+    foreseen, noise, _ = network(x)
+    sum(compared(x, foreseen, noise, RATE).values()).backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
     network.zero_grad()
 

@@ -126,7 +126,7 @@ class Template(Model):
 
     def objectives(self) -> list[Objective]:
         """What `fit` minimises."""
-        return [Objective("nats", self.networks.parameters(), self.loss)]
+        return [Objective("nats", self.networks.parameters(), self.loss, unit="a position")]
 
     def loss(self, batch: Batch, context: Context) -> tuple[Tensor, dict[str, Any]]:
         """Mean nats per position, and the figures to log."""

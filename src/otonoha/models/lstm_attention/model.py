@@ -40,7 +40,9 @@ class LSTMAttention(Model):
         super().__init__(config, **options)
         module, _, kind = DESIGNS[self.config.design].partition(":")
         self.design: Design = getattr(import_module(f"{__package__}.{module}"), kind)(self)
-        self.capabilities = Capabilities(tasks=self.design.tasks, likelihood=True, explain=True)  # type: ignore[misc]
+        self.capabilities = Capabilities(  # type: ignore[misc]
+            tasks=self.design.tasks, likelihood=True, explain=True, measure="nats a note"
+        )
 
     def build(self) -> dict[str, nn.Module]:
         """One network, named after the design."""
@@ -75,7 +77,7 @@ class LSTMAttention(Model):
 
     def objectives(self) -> list[Objective]:
         """Negative log-likelihood."""
-        return [Objective("nats", self.networks.parameters(), self.design.loss)]
+        return [Objective("nats", self.networks.parameters(), self.design.loss, unit="a note")]
 
     def evaluate(self, sequences: Sequence[Tokens]) -> dict[str, float]:
         """Nats per note and stream."""

@@ -130,7 +130,7 @@ class Chorale:
 
     def objectives(self) -> list[Objective]:
         """Negative log-likelihood of every note."""
-        return [Objective("nats", self.model.networks.parameters(), self.loss)]
+        return [Objective("nats", self.model.networks.parameters(), self.loss, unit="a note")]
 
     def loss(self, batch: FrameBatch, context: Context) -> tuple[Tensor, dict[str, Any]]:
         """Mean nats per note; voices in random order now and then, channels silenced now and then.

@@ -20,6 +20,7 @@ from otonoha.models.music_transformer.events_ask import choice
 from otonoha.models.music_transformer.exchange import EMPTY, columns_of, exchanged
 from otonoha.models.music_transformer.frames import REST
 from otonoha.music.piece import Piece
+from otonoha.music.theory import pitch_name
 from otonoha.music.time import bar_table
 from otonoha.music.tracks import Notes, notes
 from otonoha.music.voices import is_monophonic, voices
@@ -68,6 +69,7 @@ class ChoraleDesign(Chorale):
                 task = type(request.task).__name__.lower()
                 raise ValueError(f"{name} has no effect; to {task}, design chorale reads {', '.join(used)}")
         given = self.given(request)
+        given.check(self.codec.low, self.codec.high, self.codec.names, self.codec.steps_per_quarter)
         free = given.pitch == FREE
         step = ChoraleStep(self.network, temperature=self.config.temperature)
         ahead = bool((free.any(1)[:-1] & (~free).any(1)[1:]).any())
@@ -178,6 +180,20 @@ class Given:
             if track is not None:
                 _sing(pitch[:, voice], track, score, spq)
         return cls(pitch, score, tuple(tracks))
+
+    def check(self, low: int, high: int, names: Sequence[str], spq: int) -> None:
+        """Raise ValueError for a note that stays and that no voice of the network has."""
+        wrong = np.argwhere((self.pitch >= 0) & ((self.pitch < low) | (self.pitch > high)))
+        if not len(wrong) or self.score is None:
+            return
+        frame, voice = wrong[0]
+        pitch, track, table = self.pitch[frame, voice], self.tracks[voice], bar_table(self.score)
+        bar = int(np.searchsorted(_frames(table.start, self.score, spq), frame, side="right"))
+        raise ValueError(
+            f"track {(track and track.name) or names[voice]!r} has {pitch_name(pitch)} in bar "
+            f"{bar - table.first_is_pickup}; the model knows {pitch_name(low)} … {pitch_name(high)}: "
+            f"transpose the piece {'down' if pitch > high else 'up'} first"
+        )
 
     def without(self, voices: Sequence[int], bars: Sequence[int], edges: np.ndarray, spq: int) -> Given:
         """The notes that begin in these bars are taken out; there, and as long as they sounded, it is free."""

@@ -79,11 +79,11 @@ class Controls:
     """Sections of equal length, such as AABA; a' is a varied A. Bars are divided among them."""
     scale_only: bool | None = control()
     """Allow only pitches of the key."""
-    only_bars: str | None = control(scope="bar")
+    only_bars: str | None = control(scope="bar", tasks=("infill", "vary"))
     """Bars to write anew, such as "5-8" or "3,7" (infill, vary); all when unset."""
-    only_tracks: str | None = control(scope="track")
+    only_tracks: str | None = control(scope="track", tasks=("infill", "vary"))
     """Tracks to write anew, by name or number, such as "alto,tenor" (infill, vary); all when unset."""
-    strength: float | None = control(0, 1)
+    strength: float | None = control(0, 1, tasks=("vary",))
     """How much to change: the share of notes that are written anew (vary)."""
     temperature: float | None = control(0, 5)
     """Below 1 plainer, above 1 more adventurous; 0 takes the likeliest."""

@@ -138,7 +138,7 @@ class EventsDesign:
 
     def objectives(self) -> list[Objective]:
         """Negative log-likelihood."""
-        return [Objective("nats", self.model.networks.parameters(), self.loss)]
+        return [Objective("nats", self.model.networks.parameters(), self.loss, unit="a symbol")]
 
     def loss(self, batch: EventBatch, context: Context) -> tuple[Tensor, dict[str, Any]]:
         """Mean nats per target."""

@@ -45,7 +45,9 @@ class MusicTransformer(Model):
             self.codec = self._usual_codec()
         module, _, kind = DESIGNS[design].partition(":")
         self.design: Any = getattr(import_module(f"{__package__}.{module}"), kind)(self)
-        self.capabilities = Capabilities(tasks=self.design.tasks, likelihood=True)  # type: ignore[misc]
+        self.capabilities = Capabilities(  # type: ignore[misc]
+            tasks=self.design.tasks, likelihood=True, measure="nats a note"
+        )
 
     def _usual_codec(self) -> Codec:
         """The codec as the design wants it."""

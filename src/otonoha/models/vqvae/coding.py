@@ -28,8 +28,8 @@ class Coder(Protocol):
     def codes(self, x: Tensor) -> list[Tensor]:
         """(B, C, T) -> codes; T is a multiple of the coarsest hop."""
 
-    def sound(self, codes: Sequence[Tensor], level: int) -> Tensor:
-        """Codes -> (B, C, T), from a level (and what it builds upon)."""
+    def sound(self, codes: Sequence[Tensor], level: int, first: int = 0) -> Tensor:
+        """Codes -> (B, C, T), from a level (and what it builds upon); `first`: the place of their first position."""
 
     def heard(self, level: int, first: int, last: int) -> tuple[int, int]:
         """The samples that the codes first … last of a level depend on."""
@@ -47,10 +47,12 @@ def encode(
     device: torch.device,
     chunk: int = CHUNK,
     progress: Callable[[int, int], None] | None = None,
+    source: Recording | None = None,
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Codes (N, hop of the coarsest / hop) of every level, and how many samples each position (N,) really holds.
 
-    The recording has the rate and the channels of the model. Raises ValueError for samples that are no numbers.
+    The recording has the rate and the channels of the model. Raises ValueError for samples that are no numbers;
+    resampling spreads them, so the first is looked for in the `source`.
     """
     hop, frames = hops[-1], recording.frames
     N, many = -(-frames // hop), max(1, chunk // hop)
@@ -59,7 +61,7 @@ def encode(
         last = min(first + many, N)
         low, high = heard(coder, hops, first, last)
         start, stop = max(0, low // hop), min(N, high // hop + 1)
-        x = _padded(recording, start * hop, stop * hop).to(device)
+        x = _padded(recording, start * hop, stop * hop, source or recording).to(device)
         for all_of_level, z in zip(codes, coder.codes(x), strict=True):
             part = z[0].view(stop - start, -1)[first - start : last - start]
             all_of_level[first:last] = part.cpu().numpy()
@@ -76,14 +78,13 @@ def heard(coder: Coder, hops: Sequence[int], first: int, last: int) -> tuple[int
     return min(low for low, _ in found), max(high for _, high in found)
 
 
-def _padded(recording: Recording, start: int, stop: int) -> Tensor:
+def _padded(recording: Recording, start: int, stop: int, source: Recording) -> Tensor:
     """(1, C, stop - start) samples; zeros after the end."""
     found = recording.slice(start, stop)
     if not np.isfinite(found).all():
-        at = start + int(np.argmin(np.isfinite(found).all(0)))
-        raise ValueError(
-            f"some samples are no numbers (NaN or infinite), the first at {at / recording.rate:.3f} s"
-        )
+        at = source.first_bad()
+        where = "" if at is None else f", the first at {at:.3f} s"
+        raise ValueError(f"some samples are no numbers (NaN or infinite){where}")
     return torch.from_numpy(np.pad(found, ((0, 0), (0, stop - start - found.shape[1]))))[None]
 
 
@@ -97,15 +98,16 @@ def decode(
     *,
     device: torch.device,
     chunk: int = CHUNK,
+    at: int = 0,
 ) -> Iterator[np.ndarray]:
-    """The `total` samples of codes (N, hop of the coarsest / hop), in pieces (C, n)."""
+    """The `total` samples of codes (N, hop of the coarsest / hop), in pieces (C, n); `at`: the first one's position."""
     hop, N = hops[-1], len(codes[level])
     for first in range(0, total, chunk):
         last = min(first + chunk, total)
         low, high = coder.read(level, first, last - 1)
         start, stop = max(0, low), min(N, high + 1)
         z = [torch.from_numpy(c[start:stop].reshape(1, -1).astype(np.int64)).to(device) for c in codes]
-        y = coder.sound(z, level)[0, :, first - start * hop : last - start * hop]
+        y = coder.sound(z, level, at + start)[0, :, first - start * hop : last - start * hop]
         yield y.float().cpu().numpy()
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from otonoha.models.vqvae.coding import in_use
 from otonoha.models.vqvae.losses import Judge, measured
 from otonoha.models.vqvae.network import Network, rows_of, straight_through, unrowed
-from otonoha.nn.codebook import Averages, Seen, draw, joined
+from otonoha.nn.codebook import Averages, Seen, draw, joined, processes
 from otonoha.train.objective import Context, Objective
 from otonoha.train.schedules import FromZero
 
@@ -167,7 +167,7 @@ class Jukebox:
         c = self.config
         for level, parts in sorted(self._seen.items()):
             seen = joined(parts)
-            chance = draw(len(seen.h), c.codes, c.embedding, context.generator)
+            chance = draw(len(seen.h) * processes(), c.codes, c.embedding, context.generator)
             self.averages(level).update(self.network.codebook(level), seen, chance)
         self._seen.clear()
 
@@ -194,8 +194,8 @@ class Jukebox:
         """(B, C, T) -> (B, T / hop) for every level."""
         return [self.network.codes(x, level) for level, _ in enumerate(self.config.hops)]
 
-    def sound(self, codes: Sequence[Tensor], level: int) -> Tensor:
-        """(B, T / hop) of every level -> (B, C, T), from that level alone."""
+    def sound(self, codes: Sequence[Tensor], level: int, first: int = 0) -> Tensor:
+        """(B, T / hop) of every level -> (B, C, T), from that level alone, the same wherever it stands."""
         return self.network.sound(codes[level], level)
 
     def heard(self, level: int, first: int, last: int) -> tuple[int, int]:

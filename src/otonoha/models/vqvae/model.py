@@ -132,6 +132,11 @@ class VQVAE(Model):
         """How many."""
         return len(self.config.hops)
 
+    def needed(self, level: int) -> tuple[int, ...]:
+        """The levels whose codes the sound of a level is made from."""
+        self._check_level(level)
+        return tuple(range(level, self.levels)) if self.config.design == "modern" else (level,)
+
     @property
     def vocab(self) -> Vocab:
         """The coarsest level first."""
@@ -158,9 +163,15 @@ class VQVAE(Model):
         Piece that has one) is read slice by slice; no more than about two `chunk`s of samples are held at a time.
         `progress(done, total)` counts positions. Raises ValueError for samples that are no numbers.
         """
-        recording = _recording(music).at(self.config.rate, self.config.channels)
+        source = _recording(music)
         codes, filled = coding.encode(
-            self.design, recording, self.config.hops, device=self.device, chunk=chunk, progress=progress
+            self.design,
+            source.at(self.config.rate, self.config.channels),
+            self.config.hops,
+            device=self.device,
+            chunk=chunk,
+            progress=progress,
+            source=source,
         )
         streams = {f"level{i}": c[:, 0] if c.shape[1] == 1 else c for i, c in enumerate(codes)}
         clock = np.arange(len(filled)) * (self.config.hops[-1] / self.config.rate)
@@ -178,8 +189,18 @@ class VQVAE(Model):
     def decode_stream(self, tokens: Tokens, *, level: int = 0, chunk: int = coding.CHUNK) -> Iterator[Audio]:
         """The same piece by piece, `chunk` samples each: sound of any length in bounded memory."""
         codes, total = self._checked(tokens, level)
+        begins = (
+            float(tokens.clock[0]) if len(tokens) else 0.0
+        )  # a part of a piece sounds as it does in the whole
         parts = coding.decode(
-            self.design, codes, level, self.config.hops, total, device=self.device, chunk=max(1, chunk)
+            self.design,
+            codes,
+            level,
+            self.config.hops,
+            total,
+            device=self.device,
+            chunk=max(1, chunk),
+            at=round(begins * self.config.rate / self.config.hops[-1]),
         )
         return (Audio(part, self.config.rate) for part in parts)
 
@@ -192,6 +213,9 @@ class VQVAE(Model):
         codes = []
         for i, hop in enumerate(c.hops):
             name = f"level{i}"
+            if name not in tokens.streams and i < level:  # finer than what is asked for: not written yet
+                codes.append(np.zeros((N, c.hops[-1] // hop), np.int64))
+                continue
             if name not in tokens.streams:
                 raise ValueError(f"the tokens have no stream {name}; they have {', '.join(tokens.streams)}")
             codes.append(coding.checked(tokens.streams[name], c.codes, name, (N, c.hops[-1] // hop)))

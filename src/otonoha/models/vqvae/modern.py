@@ -21,6 +21,7 @@ from otonoha.models.vqvae.coding import in_use
 from otonoha.models.vqvae.modern_critic import Critic, codec_loss, critic_loss, cut
 from otonoha.models.vqvae.modern_losses import compared, si_sdr
 from otonoha.models.vqvae.modern_network import Network
+from otonoha.nn.istft import HISS_FRAMES
 from otonoha.nn.quantise import CosineCodes, Quantised, Quantiser, perplexity
 from otonoha.train.objective import Context, Objective
 
@@ -87,7 +88,7 @@ class Modern:
         for level in reversed(range(len(self.books))):
             book, raw = self.books[level], []
             for update in range(FIRST_BATCHES):
-                raw.append(self.network(batches(update).audio)[1][level].raw.flatten(0, -2))
+                raw.append(self.network(batches(update).audio)[-1][level].raw.flatten(0, -2))
                 if sum(map(len, raw)) >= FIRST_VECTORS * book.codes:
                     break
             book.start(torch.cat(raw), generator)
@@ -119,8 +120,8 @@ class Modern:
         """Mean over the clips of a batch; what the codebooks should follow is kept for `after_step`."""
         x, c = batch.audio, self.config
         kept = self._kept(len(x), context.generator).to(x.device)
-        y, found = self.network(x, kept)
-        parts = compared(x, y, c.rate)
+        foreseen, noise, found = self.network(x, kept, _anywhere(len(x), context.generator))
+        parts = compared(x, foreseen, noise, c.rate)
         total = self._weighed(parts)
         commits = [self._noted(level, one, kept) for level, one in enumerate(found)]
         if c.quantiser == "cosine":
@@ -129,6 +130,7 @@ class Modern:
             first, last = cut(x, c.critic_length, context.generator)
             with torch.no_grad():
                 real = self.critic(x[..., first:last])
+            y = foreseen if noise is None else foreseen + noise
             told = codec_loss(real, self.critic(y[..., first:last]))
             total = total + c.critic_weight * (told["critic"] + c.feature_weight * told["features"])
             parts |= told
@@ -138,7 +140,9 @@ class Modern:
         """Tell recordings from what the codec makes of them."""
         x = batch.audio
         with torch.no_grad():
-            y, _ = self.network(x, self._kept(len(x), context.generator).to(x.device))
+            kept = self._kept(len(x), context.generator).to(x.device)
+            foreseen, noise, _ = self.network(x, kept, _anywhere(len(x), context.generator))
+            y = foreseen if noise is None else foreseen + noise
         first, last = cut(x, self.config.critic_length, context.generator)
         real, fake = self.critic(x[..., first:last]), self.critic(y[..., first:last])
         told = {"real": real[0].score.detach().mean(), "fake": fake[0].score.detach().mean()}
@@ -195,8 +199,9 @@ class Modern:
         for x in clips:
             codes = self.network.codes(x)
             for level, z in enumerate(codes):
-                y = self.network.sound(codes, level)
-                parts = compared(x, y, self.config.rate)
+                foreseen, noise = self.network.parts(codes, level)
+                parts = compared(x, foreseen, noise, self.config.rate)
+                y = foreseen if noise is None else foreseen + noise
                 parts = {"distance": self._weighed(parts), **parts, "si_sdr": si_sdr(x, y).mean()}
                 for name, value in parts.items():
                     sums[f"{name}/{level}"] += float(value) / len(clips)
@@ -227,8 +232,10 @@ class Modern:
         """(B, C, T) -> (B, T / hop) for every level."""
         return self.network.codes(x)
 
-    def sound(self, codes: Sequence[Tensor], level: int) -> Tensor:
-        """(B, T / hop) of every level -> (B, C, T), from that level and the coarser ones it builds upon."""
+    def sound(self, codes: Sequence[Tensor], level: int, first: int = 0) -> Tensor:
+        """(B, T / hop) of every level -> (B, C, T), from that level and the coarser ones it builds upon; `first`: the
+        place of their first position.
+        """
         hops = self.config.hops
         for at in range(level, len(hops)):
             if codes[at].shape[1] * hops[at] != codes[-1].shape[1] * hops[-1]:
@@ -238,7 +245,7 @@ class Modern:
                 )
             if int(codes[at].min()) < 0 or int(codes[at].max()) >= self.config.codes:
                 raise ValueError(f"codes of level {at} must be within 0 … {self.config.codes - 1}")
-        return self.network.sound(codes, level)
+        return self.network.sound(codes, level, first)
 
     def heard(self, level: int, first: int, last: int) -> tuple[int, int]:
         """The samples that the codes first … last of a level depend on."""
@@ -247,3 +254,8 @@ class Modern:
     def read(self, level: int, first: int, last: int) -> tuple[int, int]:
         """The positions that the samples first … last depend on: the same for every level."""
         return self.network.read(first, last)
+
+
+def _anywhere(clips: int, generator: torch.Generator) -> Tensor:
+    """(B,): where in the noise each clip begins, so that none of it is learnt by heart."""
+    return torch.randint(HISS_FRAMES, (clips,), generator=generator)

@@ -60,8 +60,9 @@ class ModernOptions:
     """cosine: the code of the nearest direction; fsq: every dimension in steps (modern)."""
     scalars: tuple[int, ...] = (8, 5, 5, 5)
     """Steps of each dimension of fsq; their product is `codes` (modern)."""
-    decoder_head: Literal["polar", "cartesian"] = "polar"
-    """The decoder writes magnitudes and angles, or real and imaginary parts (modern)."""
+    decoder_head: Literal["noise", "polar", "cartesian"] = "noise"
+    """The decoder writes magnitudes and angles, with noise where angles cannot be known, or without any; or real and
+    imaginary parts (modern)."""
     level_drop: float = 0.25
     """Share of the training clips that are decoded from some of the coarser levels alone (modern)."""
     mel_weight: float = 0.5

@@ -6,6 +6,9 @@
 
 The terms do not depend on how loud a clip is (but for the floors). `time` and `complex` have to be strong from the
 start: mel bands alone are learnt without any phase (reference: SI-SDR stays below -50 dB).
+
+Where a decoder also writes noise, `complex` and `time` judge the rest of its sound, which so becomes what can be
+foreseen and no louder; `mel` judges the whole, and teaches the noise alone: it fills up what is missing.
 Axes: B clips, C channels, T samples, F bins, N frames, M mel bands.
 """
 
@@ -28,17 +31,18 @@ QUIET = 1e-4
 """Power of a bin that counts as nothing: keeps the gradient of the root in bounds."""
 
 
-def compared(x: Tensor, y: Tensor, rate: int) -> dict[str, Tensor]:
-    """The terms for sound x and what a decoder made of it, both (B, C, T); float32, whatever the precision around."""
+def compared(x: Tensor, foreseen: Tensor, noise: Tensor | None, rate: int) -> dict[str, Tensor]:
+    """The terms for sound x and what a decoder made of it, all (B, C, T); float32, whatever the precision around."""
     with torch.autocast(x.device.type, enabled=False):
-        x, y = x.float().flatten(0, 1), y.float().flatten(0, 1)
+        x, y = x.float().flatten(0, 1), foreseen.float().flatten(0, 1)
+        whole = y if noise is None else y.detach() + noise.float().flatten(0, 1)
         mels, waves = [], []
         for size, bands in SCALES:
             filters = _filters(rate, size, bands, x.device)
-            X, Y = _stft(x, size), _stft(y, size)
-            mels.append((_levels(X, filters) - _levels(Y, filters)).abs().mean())
+            X = _stft(x, size)
+            mels.append((_levels(X, filters) - _levels(_stft(whole, size), filters)).abs().mean())
             if size in PHASED:
-                X, Y = _rooted(X), _rooted(Y)
+                X, Y = _rooted(X), _rooted(_stft(y, size))
                 waves.append((X - Y).abs().mean() / X.abs().mean().clamp(min=1e-3))
         noise, power = (x - y).square().mean(1), x.square().mean(1)
         ratio = torch.log10((noise + SILENT) / (power + SILENT))

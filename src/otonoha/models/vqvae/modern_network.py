@@ -14,8 +14,9 @@ vectors; level 0 is the finest. Nothing looks further than `heard` and `read` sa
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -62,12 +63,16 @@ class Network(nn.Module):
 
     # -- there and back --------------------------------------------------------------------------------
 
-    def forward(self, x: Tensor, kept: Tensor | None = None) -> tuple[Tensor, list[Quantised]]:
-        """(B, C, T) -> the same from its codes, and the codes of every level; `kept` (B,): levels of each clip that
-        are decoded, counted from the coarsest (all when unset).
+    def forward(
+        self, x: Tensor, kept: Tensor | None = None, at: int | Tensor = 0
+    ) -> tuple[Tensor, Tensor | None, list[Quantised]]:
+        """(B, C, T) -> what can be foreseen of it from its codes, the noise beside that, and the codes of every level.
+
+        `kept` (B,): levels of each clip that are decoded, counted from the coarsest (all when unset); `at`: the frame
+        of its noise with which it begins.
         """
         found, state = self._descend(self.features(x), kept)
-        return left_right(self.head(self.decoders[0](state))), found
+        return *self._written(state, at), found
 
     def start(self, x: Tensor) -> None:
         """Sound (B, C, T) to begin with: the head begins with its mean spectrum."""
@@ -77,9 +82,14 @@ class Network(nn.Module):
         """(B, C, T) -> (B, T / hop) of every level."""
         return [q.codes for q in self._descend(self.features(x), None)[0]]
 
-    def sound(self, codes: Sequence[Tensor], level: int) -> Tensor:
-        """(B, T / hop) of the levels -> (B, C, T), from that level and the coarser ones."""
-        state = None
+    def sound(self, codes: Sequence[Tensor], level: int, first: int = 0) -> Tensor:
+        """(B, T / hop) of the levels -> (B, C, T), from that level and the coarser ones; `first`: their position."""
+        foreseen, noise = self.parts(codes, level, first)
+        return foreseen if noise is None else foreseen + noise
+
+    def parts(self, codes: Sequence[Tensor], level: int, first: int = 0) -> tuple[Tensor, Tensor | None]:
+        """As `sound`: what can be foreseen, and the noise."""
+        state: Any = None
         for at in reversed(range(self.levels)):
             state = self.ups[at](state) if state is not None else None
             if at >= level:
@@ -87,7 +97,11 @@ class Network(nn.Module):
                 state = told if state is None else state + told
             if at:
                 state = self.decoders[at](state)
-        return left_right(self.head(self.decoders[0](state)))
+        return self._written(state, first * math.prod(self.ratios))
+
+    def _written(self, state: Tensor, at: int | Tensor) -> tuple[Tensor, Tensor | None]:
+        foreseen, noise = self.head(self.decoders[0](state), at)
+        return left_right(foreseen), None if noise is None else left_right(noise)
 
     def features(self, x: Tensor) -> list[Tensor]:
         """(B, C, T) -> (B, N, width) of every level."""
