@@ -245,8 +245,15 @@ NUMBERS: dict[str, Callable[[Score], float]] = {
     "parallels": lambda s: together.parallels(quarters(s)),
     "notes a quarter": lambda s: attributes_of(s).notes_per_quarter,
     "notes together": lambda s: attributes_of(s).mean_polyphony,
+    "one pitch": lambda s: _one_pitch(s),
 }
-"""Of a whole piece, all tracks; `clashes` and `parallels` as in metrics/together.py, on quarter notes."""
+"""Of a whole piece, all tracks; `clashes` and `parallels` as in metrics/together.py, on quarter notes; `one pitch`: the
+share of its commonest pitch in the track where that is largest (of tracks with twelve notes or more)."""
+
+
+def _one_pitch(score: Score) -> float:
+    pitches = [notes(t).pitch for t in score.tracks if not t.is_drum]
+    return max((np.bincount(p).max() / len(p) for p in pitches if len(p) >= 12), default=0.0)
 
 
 def _pitch_classes(score: Score) -> np.ndarray:

@@ -20,6 +20,7 @@ from otonoha.models.music_transformer.events_windows import excerpt, header_size
 from otonoha.models.music_transformer.home import at_home
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.events import Events
+from otonoha.tokens.events_header import attributes_of
 from otonoha.tokens.events_read import tracks_of
 from otonoha.tokens.events_vocab import ENSEMBLE, FORM, PAD, START
 
@@ -36,6 +37,8 @@ CONTROLS = {
     "bars": "Num",
 }
 """Control -> family of its symbol: what is hidden now and then, each by itself."""
+MEASURED = ("Density", "Register", "Polyphony")
+"""Families of controls that are measured on the notes."""
 BLANK = 0.5
 """In this share of the excerpts, hidden controls leave a blank, as they do for guidance; else they are left out."""
 FOR_CELLS = 0.8
@@ -115,9 +118,10 @@ class Excerpts:
     ) -> None:
         if not sequences:
             raise ValueError("there is nothing to learn from: no piece holds any token")
-        self.pieces = [at_home(t, codec) for t in sequences] if home else list(sequences)
+        self.own = list(sequences)
+        self.pieces = [at_home(t, codec) for t in sequences] if home else self.own
         self.codec, self.batch, self.length, self.seed = codec, batch, length, seed
-        self.transpose, self.infill, self.masked = transpose and not home, infill, masked
+        self.home, self.transpose, self.infill, self.masked = home, transpose and not home, infill, masked
         self.control_dropout = control_dropout
         self.spans = [spans(codec, t) for t in self.pieces]
         sizes = np.array([len(t) for t in self.pieces], float)
@@ -135,13 +139,14 @@ class Excerpts:
         piece = int(rng.choice(len(self.pieces), p=self.weights))
         cut = cut and rng.random() < self.infill
         first, last = self.bars(piece, rng, int(self.length * FOR_CELLS) if cut else self.length)
-        tokens = self._hushed(self._moved(self.pieces[piece], rng), rng)
-        tokens = excerpt(self.codec, tokens, first, last)
+        whole = self._moved(self.pieces[piece], rng)
+        sounding = excerpt(self.codec, self.own[piece] if self.home else whole, first, last)
+        tokens = self._measured(excerpt(self.codec, self._hushed(whole, rng), first, last), sounding)
         if cut:
             context, content = self._region(tokens, last - first, rng)
-            whole = self.codec.infill(context, content)
-            if len(whole) <= self.length:
-                return whole, np.arange(len(whole)) >= len(context)
+            filled = self.codec.infill(context, content)
+            if len(filled) <= self.length:
+                return filled, np.arange(len(filled)) >= len(context)
         tokens = tokens.slice(0, self.length)
         counts = self.codec.event(tokens) != PAD
         counts[0] = False  # Begin is given
@@ -176,6 +181,19 @@ class Excerpts:
         if rng.random() < BLANK:
             return self.codec.tokens(np.where(gone, PAD, event))
         return self.codec.tokens(event[~gone])
+
+    def _measured(self, tokens: Tokens, sounding: Tokens) -> Tokens:
+        """The excerpt with what its header says of the notes measured on its own bars, in their own key: a request is
+        about the bars that are written, and what a long piece is like on the whole says little of a few of its bars."""
+        event, layout, score = self.codec.event(tokens).copy(), self.codec.layout, self.codec.decode(sounding)
+        if not any(len(track.notes) for track in score.tracks):
+            return tokens
+        found = attributes_of(score)
+        head = event[: header_size(self.codec, tokens)]
+        for family, value in zip(MEASURED, (found.density, found.register, found.polyphony), strict=True):
+            if value is not None:
+                head[layout.among(family)[head]] = layout.base[family] + value
+        return self.codec.tokens(event)
 
     def _region(self, tokens: Tokens, bars: int, rng: np.random.Generator) -> tuple[Tokens, Tokens]:
         """Some bars of some tracks."""
