@@ -261,17 +261,20 @@ class Jukebox(Learning):
 
     def _condition(self, labels: Tensor | None, lyrics: Tensor | None, upper: Tensor | None) -> Condition:
         c = self.config
-        if (upper is None) != (c.conditioner is None):
-            raise ValueError(
-                f"the prior of level {c.level} {'takes no' if upper is not None else 'needs'} upper codes"
-            )
-        if upper is not None:
-            upper = _within(upper.to(self.device), c.codes, "upper codes")
-            if upper.shape[1] > c.context // c.ratio:
-                raise ValueError(
-                    f"a window has {c.context // c.ratio} upper codes at most, got {upper.shape[1]}"
-                )
+        upper = self._above(upper, needed=c.conditioner is not None)
         return self.network.condition(labels, lyrics, upper)
+
+    def _above(self, upper: Tensor | None, *, needed: bool) -> Tensor | None:
+        """Upper codes (B, U) or (B, U, L), checked."""
+        c = self.config
+        if (upper is not None) != needed:
+            raise ValueError(f"the prior of level {c.level} {'needs' if needed else 'takes no'} upper codes")
+        if upper is None:
+            return None
+        if upper.ndim > 1 and upper.shape[1] > c.context // c.ratio:
+            raise ValueError(f"a window has {c.context // c.ratio} upper codes at most, got {upper.shape[1]}")
+        flat = upper.flatten(1) if upper.ndim == 3 else upper
+        return within(flat.to(self.device), c.codes, "upper codes").view(upper.shape)
 
     def _told(self, labels: Tensor | None, lyrics: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """Label rows without characters, and the characters."""
@@ -287,8 +290,8 @@ class Jukebox(Learning):
                 labels, lyrics = labels[:, : own.columns], labels[:, own.columns :]
             if labels.ndim != 2 or labels.shape[1] != own.columns:
                 raise ValueError(f"labels must be (B, {own.columns}), got {tuple(labels.shape)}")
-            _within(labels[:, 3:4], own.artists, "artists")
-            _within(labels[:, 4:], own.genres, "genres", lowest=-1)
+            within(labels[:, 3:4], own.artists, "artists")
+            within(labels[:, 4:], own.genres, "genres", lowest=-1)
         return labels, self._characters(lyrics, 1 if labels is None else len(labels))
 
     def _characters(self, lyrics: Tensor | None, rows: int) -> Tensor | None:
@@ -301,10 +304,10 @@ class Jukebox(Learning):
             return torch.zeros(rows, own.characters, dtype=torch.long, device=self.device)
         if lyrics.ndim != 2 or lyrics.shape[1] != own.characters:
             raise ValueError(f"lyrics must be (B, {own.characters}) characters, got {tuple(lyrics.shape)}")
-        return _within(lyrics.to(self.device), own.vocabulary, "characters")
+        return within(lyrics.to(self.device), own.vocabulary, "characters")
 
-    def _checked(self, codes: Tensor) -> Tensor:
-        codes = _within(codes.to(self.device), self.config.codes, "codes")
+    def _checked(self, codes: Tensor, lowest: int = 0) -> Tensor:
+        codes = within(codes.to(self.device), self.config.codes, "codes", lowest=lowest)
         if not 1 <= codes.shape[1] <= self.n_ctx:
             raise ValueError(f"a window has 1 … {self.n_ctx} codes, got {codes.shape[1]}")
         return codes
@@ -360,7 +363,7 @@ def bits(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none") / math.log(2)
 
 
-def _within(ids: Tensor, size: int, what: str, lowest: int = 0) -> Tensor:
+def within(ids: Tensor, size: int, what: str, lowest: int = 0) -> Tensor:
     """The ids (B, n) themselves; ValueError unless all are whole numbers from `lowest` up to below `size`."""
     if ids.ndim != 2 or ids.dtype.is_floating_point:
         raise ValueError(f"{what} must be whole numbers (B, n), got {ids.dtype} of shape {tuple(ids.shape)}")

@@ -19,7 +19,7 @@ from otonoha.models.jukebox import modern_masks
 from otonoha.models.jukebox.batches import Windows
 from otonoha.models.jukebox.batches_lessons import windows
 from otonoha.models.jukebox.labels import NONE
-from otonoha.models.jukebox.model import Ids, Jukebox, _within, bits
+from otonoha.models.jukebox.model import Ids, Jukebox, bits
 from otonoha.models.jukebox.modern_batches import scored
 from otonoha.models.jukebox.modern_config import SCORE, Modern
 from otonoha.models.jukebox.modern_network import Conditions, ModernNetwork
@@ -223,24 +223,14 @@ class ModernJukebox(Jukebox):
         score: Tensor | None = None,
     ) -> Conditions:
         """What windows are told, checked. ValueError for what this prior does not know, or must know."""
-        c = self.config
-        if (upper is None) != (not c.ratio):
-            raise ValueError(
-                f"the prior of level {c.level} {'takes no' if upper is not None else 'needs'} upper codes"
-            )
+        upper = self._above(upper, needed=bool(self.config.ratio))
+        upper = upper[..., None] if upper is not None and upper.ndim == 2 else upper
         if labels is not None:
-            if c.labels is None:
+            if self.config.labels is None:
                 raise ValueError("this prior takes no labels")
             labels, lyrics = self._told(labels, lyrics)
         elif lyrics is not None:
             lyrics = self._characters(lyrics, len(lyrics))
-        if upper is not None:
-            upper = upper if upper.ndim == 3 else upper[..., None]
-            _within(upper.flatten(1), c.codes, "upper codes")
-            if upper.shape[1] > c.context // c.ratio:
-                raise ValueError(
-                    f"a window has {c.context // c.ratio} upper codes at most, got {upper.shape[1]}"
-                )
         if score is not None:
             if not self.scored:
                 raise ValueError("this prior cannot be told notes")
@@ -249,12 +239,7 @@ class ModernJukebox(Jukebox):
         return Conditions(labels, lyrics, upper, score)
 
     def _asked(self, codes: Tensor) -> Tensor:
-        if not self.masked:
-            return self._checked(codes)
-        codes = _within(codes.to(self.device), self.config.codes, "codes", lowest=NONE)
-        if not 1 <= codes.shape[1] <= self.n_ctx:
-            raise ValueError(f"a window has 1 … {self.n_ctx} codes, got {codes.shape[1]}")
-        return codes
+        return self._checked(codes, lowest=NONE if self.masked else 0)
 
 
 def forgetful(told: Conditions, share: float) -> Conditions:
