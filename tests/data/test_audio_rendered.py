@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from otonoha.data import rendered
+from otonoha.data import made
 from otonoha.data.corpus import corpus
+from otonoha.data.made import read_rows
 from otonoha.data.mixes import KEYS, MIXES, TEMPO, arranged
-from otonoha.data.rendered import Request, jobs, read_rows, render_corpus
+from otonoha.data.rendered import Request, jobs, render_corpus
 from otonoha.data.soundfonts import described
 from otonoha.io.render import render
 from otonoha.music.labels import timed
@@ -68,10 +69,10 @@ def test_jobs_are_a_prefix_of_those_for_more_hours(tune):
     few = list(jobs(Request(("x",), hours=0.02), pieces, []))
     many = list(jobs(Request(("x",), hours=0.05), pieces, []))
     assert len(few) < len(many)
-    assert [(j.key, j.score) for j in few] == [(j.key, j.score) for j in many[: len(few)]]
-    assert len({j.score for j in many}) == len(many)
+    assert [(j.key, j.asked) for j in few] == [(j.key, j.asked) for j in many[: len(few)]]
+    assert len({j.asked["score"] for j in many}) == len(many)
     fonts = list(jobs(Request(("x",), hours=0.05, soundfonts=("a.sf2", "b.sf2")), pieces, []))
-    assert [j.soundfont for j in fonts[:5]] == [None, "a.sf2", None, "b.sf2", None]
+    assert [j.asked["soundfont"] for j in fonts[:5]] == [None, "a.sf2", None, "b.sf2", None]
 
 
 def test_pieces_without_notes_are_told_once(tune):
@@ -117,7 +118,7 @@ def test_a_rendered_corpus_has_exact_labels_and_grows(scores, tmp_path):
     heard = np.flatnonzero(np.abs(piece.audio().samples).max(axis=0) > 1e-3)[0] / 44100
     assert onset <= heard < onset + 0.1
 
-    with pytest.raises(ValueError, match=r"another rendering .it differs in seed."):
+    with pytest.raises(ValueError, match=r"another corpus .it differs in seed."):
         render_corpus(request(scores, 8, seed=1), out)
     with pytest.raises(ValueError, match="holds something else"):
         render_corpus(request(scores, 8), scores)
@@ -150,9 +151,9 @@ def test_a_run_that_was_killed_goes_on(scores, tmp_path):
 
 
 def test_a_job_that_fails_is_told_and_the_run_goes_on(scores, tmp_path, monkeypatch):
-    ask = rendered.Renderer.ask
+    ask = made.Renderer.ask
     monkeypatch.setattr(
-        rendered.Renderer,
+        made.Renderer,
         "ask",
         lambda self, job, limit: (
             {"error": "out of paint"} if "000000" in job["target"] else ask(self, job, limit=limit)

@@ -15,6 +15,7 @@ from symusic import Score, Tempo, TextMeta, TimeSignature
 from otonoha.cli.app import run
 from otonoha.data import sung, sung_voice
 from otonoha.data.corpus import corpus
+from otonoha.data.made import read_rows
 from otonoha.data.sung import Request, sing_corpus
 from otonoha.io import speech
 from otonoha.io.lrc import parse_lyrics
@@ -101,7 +102,7 @@ def test_a_sung_corpus_has_exact_labels_and_grows(scores, german, tmp_path):
     asked = Request((str(scores),), hours=30 / 3600, languages=languages, voices=("m3", "f2"), most=12)
     first = sing_corpus(asked, out)
     assert first.skipped == []
-    assert first.made == len(sung.read_rows(out)) >= 3
+    assert first.made == len(read_rows(out)) >= 3
     before = {p.name: p.read_bytes() for p in (out / "sound").iterdir()}
     more = sing_corpus(Request(**{**asked.constant(), "corpora": asked.corpora, "hours": 40 / 3600}), out)
     assert (more.kept, more.skipped) == (first.made, [])

@@ -246,7 +246,7 @@ def test_languages_take_turns_and_own_words_count(tune):
     assert found[0].row["split"] == "test"
     assert {j.row["artist"] for j in found} <= set(SINGERS)
     few = list(jobs(Request(("x",), hours=0.02, languages=("de", "ja")), pieces, []))
-    assert [(j.key, j.score) for j in few] == [(j.key, j.score) for j in found[: len(few)]]
+    assert [(j.key, j.asked) for j in few] == [(j.key, j.asked) for j in found[: len(few)]]
     assert len(few) < len(found)
 
 

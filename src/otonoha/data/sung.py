@@ -8,38 +8,28 @@
                         ….phones.txt    its phones with their times
 
 Languages take turns. Every second recording of a language sings the score's own words where the corpora have scores in
-that language; all others sing lines that were written for the purpose (sung_texts.py). A piece stays in its split. A
-run that was killed goes on where it stopped, and one for more hours adds to what is there.
+that language; all others sing lines that were written for the purpose (sung_texts.py). A piece stays in its split. How
+jobs are carried out, and go on after an interruption: made.py.
 """
 
 from __future__ import annotations
 
 import base64
-import json
-import re
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
 from symusic import Score, Tempo, TimeSignature
 
 from otonoha.data import sung_voice
-from otonoha.data.audio_folder import TERMS
 from otonoha.data.cache import pack
 from otonoha.data.corpus import corpus
-from otonoha.data.render_crew import Renderer
-from otonoha.data.rendered import TABLE, Outcome, Told, plain, read_rows
-from otonoha.data.report import Corpus
+from otonoha.data.made import Job, Kind, Outcome, Told, carried_out, plain_name
+from otonoha.data.made import Request as Made
 from otonoha.data.sung_fit import tones_of
 from otonoha.data.sung_texts import LICENCE, VOICES
 from otonoha.io import speech
-from otonoha.io.guard import store_bytes
 from otonoha.music.piece import Piece
 from otonoha.music.score import pickup, slice_bars, transpose, with_marker, without_marker
 from otonoha.music.suggest import one_of
@@ -51,11 +41,11 @@ COLUMNS = (
     "path", "split", "piece", "corpus", "title", "artist", "composer", "genre", "style", "language", "licence",
     "seconds", "words", "seed", "tempo", "shift", "first_bar", "last_bar", "offset", "total",
 )  # fmt: skip
+KIND = Kind("otonoha.data.sung_worker", COLUMNS)
 SINGERS = {
     "f1": 66, "f2": 65, "f3": 68, "f5": 63, "m1": 54, "m2": 52, "m3": 55, "m4": 51, "m6": 57, "m7": 53,
 }  # fmt: skip
 """Variants of eSpeak's voices, and the MIDI pitch in the middle of what they sing."""
-WORKER = "otonoha.data.sung_worker"
 PACE = (1.6, 2.9)
 """Notes a second at most, drawn from this range; quicker tunes are slowed down."""
 SLOWEST = 0.9
@@ -67,12 +57,9 @@ LEAST = 6
 
 
 @dataclass(frozen=True)
-class Request:
+class Request(Made):
     """What is to be sung."""
 
-    corpora: tuple[str, ...]
-    hours: float = 1.0
-    seed: int = 0
     languages: tuple[str, ...] = tuple(VOICES)
     voices: tuple[str, ...] = tuple(SINGERS)
     most: float = 40.0
@@ -89,21 +76,6 @@ class Request:
             raise ValueError(f"hours must be above 0 and at most 10,000, got {self.hours:g}")
         if not 5 <= self.most <= 600:
             raise ValueError(f"most must lie in 5-600 seconds of a piece, got {self.most:g}")
-
-    def constant(self) -> dict[str, Any]:
-        """What must be the same for a run to be the same run; hours may grow."""
-        return json.loads(json.dumps({k: v for k, v in asdict(self).items() if k != "hours"}))
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One recording to be made. `row` are its labels; `score` the melody as it is to be sung, packed."""
-
-    key: str
-    score: bytes
-    seconds: float
-    seed: int
-    row: dict[str, str]
 
 
 # -- the list of jobs -------------------------------------------------------------------------------------
@@ -166,8 +138,7 @@ def _job(
 ) -> Job:
     voice = request.voices[int(rng.integers(len(request.voices)))]
     score, manner = sung_score(piece.score(), SINGERS[voice], rng, most=request.most, own=which == "own")
-    plain_id = re.sub(r"[^A-Za-z0-9_-]+", "-", piece.id).strip("-")[-32:]
-    key = f"{number:06d}-{language}-{voice}-{plain_id}"
+    key, seed = f"{number:06d}-{language}-{voice}-{plain_name(piece, 32)}", request.seed * 1_000_003 + number
     length = float(seconds(score, np.array([last_tick(score)]))[0])
     known = {k: piece.labels[k] for k in ("title", "composer", "style") if k in piece.labels}
     row = {
@@ -182,9 +153,17 @@ def _job(
         "genre": language,
         "language": language,
         "words": which,
-        "seed": str(request.seed * 1_000_003 + number),
+        "seed": str(seed),
     }
-    return Job(key, pack(score), length, request.seed * 1_000_003 + number, row)
+    asked = {
+        "score": base64.b64encode(pack(score)).decode(),
+        "voice": voice,
+        "language": language,
+        "words": which,
+        "seed": seed,
+        "about": {"ti": row.get("title", key), "ar": voice, "la": language},
+    }
+    return Job(key, length, row, asked, limit=60 + 3 * length)
 
 
 def sung_score(
@@ -287,132 +266,26 @@ def sing_corpus(
     """Sing what is missing of a request into a folder. Raises ValueError where eSpeak NG or pyworld is missing, and for
     a folder with something else in it.
     """
-    folder, began = Path(folder).expanduser(), time.monotonic()
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
+    folder, outcome = Path(folder).expanduser(), Outcome()
     if problem := missing():
         raise ValueError(problem)
     sources = [corpus(name, kind="scores") for name in request.corpora]
-    _begin(request, folder, sources)
-    done, outcome = read_rows(folder), Outcome()
-    pieces = [(source.name, piece) for source in sources for piece in source.pieces]
-    terms = {source.name: f"{source.licence}; {LICENCE}" for source in sources}
-    kept = 0.0
-    with ExitStack() as stack:
-        table = stack.enter_context((folder / TABLE).open("a", encoding="utf-8", newline=""))
-        crew = _Crew(workers, folder)
-        stack.callback(crew.close)
-        for job in jobs(request, pieces, outcome.skipped):
-            if job.row["path"] in done:
-                outcome.kept, kept = outcome.kept + 1, kept + job.seconds
-                continue
-            job.row["licence"] = terms[job.row["corpus"]]
-            for finished, answer in crew.take(job):
-                _note(finished, answer, outcome, table)
-            if told and outcome.seconds:
-                speed = outcome.seconds / (time.monotonic() - began)
-                told(kept + outcome.seconds, request.hours * 3600, f"{speed:.1f} x real time")
-        for finished, answer in crew.rest():
-            _note(finished, answer, outcome, table)
-    outcome.wall = time.monotonic() - began
-    return outcome
-
-
-class _Crew:
-    """Singing processes, each minded by a thread; no more jobs are out than they can take at once."""
-
-    def __init__(self, workers: int, folder: Path) -> None:
-        self.folder, self.workers = folder, workers
-        self.free: SimpleQueue[Renderer] = SimpleQueue()
-        self.renderers = [Renderer(WORKER) for _ in range(workers)]
-        for renderer in self.renderers:
-            self.free.put(renderer)
-        self.pool = ThreadPoolExecutor(workers)
-        self.out: dict[Future[dict[str, Any]], Job] = {}
-
-    def take(self, job: Job) -> list[tuple[Job, dict[str, Any]]]:
-        """Hand out a job; those that have come back meanwhile."""
-        back = self._back() if len(self.out) >= 2 * self.workers else []
-        self.out[self.pool.submit(self._ask, job)] = job
-        return back
-
-    def rest(self) -> Iterator[tuple[Job, dict[str, Any]]]:
-        """Those that are still out, as they come back."""
-        while self.out:
-            yield from self._back()
-
-    def _back(self) -> list[tuple[Job, dict[str, Any]]]:
-        ready, _ = wait(self.out, return_when=FIRST_COMPLETED)
-        return [(self.out.pop(future), future.result()) for future in ready]
-
-    def _ask(self, job: Job) -> dict[str, Any]:
-        renderer = self.free.get()
-        asked = {
-            "score": base64.b64encode(job.score).decode(),
-            "target": str(self.folder / job.row["path"]),
-            "voice": job.row["artist"],
-            "language": job.row["language"],
-            "words": job.row["words"],
-            "seed": job.seed,
-            "about": {
-                "ti": job.row.get("title", job.key),
-                "ar": job.row["artist"],
-                "la": job.row["language"],
-            },
-        }
-        try:
-            return renderer.ask(asked, limit=60 + 3 * job.seconds)
-        finally:
-            self.free.put(renderer)
-
-    def close(self) -> None:
-        """Let go of what nobody has begun, and end the processes."""
-        for renderer in self.renderers:
-            renderer.close()
-        self.pool.shutdown(wait=True, cancel_futures=True)
-        for renderer in self.renderers:
-            renderer.close()
-
-
-def _note(job: Job, answer: dict[str, Any], outcome: Outcome, table: Any) -> None:
-    """Write the row of a recording that is there now."""
-    if "error" in answer:
-        outcome.skipped.append((job.key, answer["error"]))
-        return
-    row = {**job.row, "seconds": f"{answer['seconds']:.4f}"}
-    table.write("\t".join(plain(row.get(name, "")) for name in COLUMNS) + "\n")
-    table.flush()
-    outcome.made += 1
-    outcome.seconds += answer["seconds"]
-    outcome.bytes += answer["bytes"]
-    outcome.spent += answer["spent"]
-
-
-def _begin(request: Request, folder: Path, sources: Sequence[Corpus]) -> None:
-    """Say in corpus.json what this is; refuse a folder that holds something else."""
-    path = folder / TERMS
-    if path.exists():
-        said = json.loads(path.read_text("utf-8")).get("request")
-        if said != request.constant():
-            differs = [k for k, v in request.constant().items() if not said or said.get(k) != v]
-            raise ValueError(
-                f"{folder} holds another corpus (it differs in {', '.join(differs)}): choose another folder, "
-                "or ask for the same with more hours"
-            )
-    elif folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds something else; choose a new folder")
     terms = "; ".join(f"{source.name}: {source.licence}" for source in sources)
     about = {
-        "name": folder.name,
         "licence": f"sung from {terms}; {LICENCE}",
         "ships": all(source.ships for source in sources),
         "source": f"otonoha data sing {','.join(request.corpora)}",
-        "request": request.constant(),
         "voices": f"eSpeak NG {speech.version()} (a program under the GPL-3; what it says is not)",
     }
-    (folder / "sound").mkdir(parents=True, exist_ok=True)
-    for unfinished in (folder / "sound").glob(".*"):
-        unfinished.unlink()
-    store_bytes(path, json.dumps(about, indent=1, ensure_ascii=False).encode())
-    if not (folder / TABLE).exists():
-        store_bytes(folder / TABLE, ("\t".join(COLUMNS) + "\n").encode())
+    pieces = [(source.name, piece) for source in sources for piece in source.pieces]
+    return carried_out(
+        KIND,
+        request,
+        jobs(request, pieces, outcome.skipped),
+        folder,
+        outcome,
+        about=about,
+        licences={source.name: f"{source.licence}; {LICENCE}" for source in sources},
+        workers=workers,
+        told=told,
+    )
