@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otonoha.nn.istft import Frames, Head
+from otonoha.nn.istft import Frames, Head, banded, lines
 
 
 def plain_split(frames: Frames, x: np.ndarray) -> np.ndarray:
@@ -83,3 +83,34 @@ def test_noise_belongs_to_its_place_in_time():
     torch.testing.assert_close(part[..., 16:-16], whole[..., 10 * 8 + 16 : -16])
     torch.testing.assert_close(each[0], whole[0])
     assert not torch.allclose(each[1], whole[1])
+
+
+@pytest.mark.parametrize(("bands", "bins"), [(48, 513), (48, 65), (9, 9), (5, 1025)])
+def test_lines_share_every_bin_between_two_bands(bands, bins):
+    found = lines(bands, bins)
+    assert found.shape == (bands, bins)
+    torch.testing.assert_close(found.sum(0), torch.ones(bins))
+    assert (found > 0).sum(0).max() <= 2
+    widths = (found > 0).sum(1)
+    assert (widths[1:-1].diff() >= -1).all()  # wider and wider
+    assert (found.argmax(1).diff() > 0).all()
+
+
+def test_levels_of_bands_are_those_of_their_bins():
+    found = lines(12, 65)
+    torch.testing.assert_close(banded(torch.full((2, 65), -3.0), found), torch.full((2, 12), -3.0))
+    ramp = torch.linspace(-1, 1, 65)
+    back = banded(ramp, found) @ found
+    assert (back - ramp)[2:-8].abs().max() < 0.1
+
+
+def test_noise_begins_below_the_level_of_the_sound():
+    frames = Frames(64, 32)
+    head = Head(6, frames, 1)
+    sound = torch.randn(1, 32 * 200) * 0.1
+    head.start(frames.split(sound)[None])
+    with torch.no_grad():
+        head.loud.weight.zero_()
+        noise = head(torch.randn(1, 200, 6))[1]
+    level = float(noise.std() / sound.std())
+    assert 0.1 < level < 0.4  # a factor e below the mean logarithm

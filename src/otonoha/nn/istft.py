@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,6 +26,10 @@ FAINTEST = 1e-4
 """Magnitude that counts as silence when levels are measured."""
 HISS_FRAMES = 1024
 """Frames of noise that are drawn once; after these they begin again."""
+BANDS = 48
+"""Bands of noise, at most: as far apart as on the mel scale, with straight lines between them."""
+CORNER = 16.0
+"""The bin at which bands begin to grow wider: about 700 Hz, as on the mel scale."""
 Kind = Literal["polar", "cartesian", "noise"]
 
 
@@ -73,26 +78,30 @@ class Head(nn.Module):
     """Rows -> sound.
 
     polar      logarithm of the magnitude and angle
-    noise      the same, and the logarithm of how much noise is added: what cannot be foreseen gets its level without
-               an angle. An angle that is a guess stays the same from frame to frame, and what is written so sounds at
-               multiples of rate / hop: a buzz. It takes a loss that asks of the first part only what can be foreseen
+    noise      the same, and the logarithm of how much noise is added to each of a few bands: what cannot be foreseen
+               gets its level without an angle. An angle that is a guess stays the same from frame to frame, and what
+               is written so sounds at multiples of rate / hop: a buzz. It takes a loss that asks of the first part
+               only what can be foreseen. Bands, since losses that look at bands leave a level for each bin unsettled,
+               and what it comes to sounds like metal
     cartesian  real and imaginary part, times a factor for each bin that is learnt
 
     The noise belongs to places in time (see `forward`), so that sound decoded in pieces is the whole.
     """
 
     hiss: Tensor
+    lines: Tensor
 
     def __init__(self, width: int, frames: Frames, channels: int, kind: Kind = "noise") -> None:
         super().__init__()
         self.frames, self.channels, self.kind = frames, channels, kind
         self.norm = nn.LayerNorm(width)
-        self.parts = 3 if kind == "noise" else 2
-        self.out = nn.Linear(width, channels * self.parts * frames.bins)
+        self.out = nn.Linear(width, channels * 2 * frames.bins)
         if kind == "cartesian":
             self.scale = nn.Parameter(torch.zeros(frames.bins))
         if kind == "noise":
             self.register_buffer("hiss", _hiss(channels, frames.bins), persistent=False)
+            self.register_buffer("lines", lines(min(BANDS, frames.bins), frames.bins), persistent=False)
+            self.loud = nn.Linear(width, channels * len(self.lines))
 
     @torch.no_grad()
     def start(self, spectra: Tensor) -> None:
@@ -101,24 +110,26 @@ class Head(nn.Module):
         if self.kind == "cartesian":
             self.scale.copy_(levels)
             return
-        bias = self.out.bias.view(self.channels, self.parts, -1)
-        bias[:, 0] = levels
+        self.out.bias.view(self.channels, 2, -1)[:, 0] = levels
         if self.kind == "noise":
-            bias[:, 2] = levels - 1
+            self.loud.bias.view(self.channels, -1)[:] = banded(levels, self.lines) - 1
 
     def forward(self, x: Tensor, at: int | Tensor = 0) -> tuple[Tensor, Tensor | None]:
         """(B, N, D) -> (B, C, T) twice: what can be foreseen, and the noise to be added, if there is any.
 
         `at`: place in time of the first frame, counted in frames, one or (B,).
         """
-        found = self.out(self.norm(x)).float().unflatten(2, (self.channels, self.parts, -1))
-        one, other, *rest = found.movedim(1, 2).unbind(3)  # (B, C, N, F)
+        x = self.norm(x)
+        one, other = (
+            self.out(x).float().unflatten(2, (self.channels, 2, -1)).movedim(1, 2).unbind(3)
+        )  # (B, C, N, F)
         if self.kind == "cartesian":
             return self.frames.join(torch.complex(one, other) * self.scale.exp()), None
         foreseen = self.frames.join(torch.polar(one.clamp(max=LOUDEST).exp(), other))
-        if not rest:
+        if self.kind == "polar":
             return foreseen, None
-        return foreseen, self.frames.join(rest[0].clamp(max=LOUDEST).exp() * self._noise(x, at))
+        levels = self.loud(x).float().unflatten(2, (self.channels, -1)).movedim(1, 2) @ self.lines
+        return foreseen, self.frames.join(levels.clamp(max=LOUDEST).exp() * self._noise(x, at))
 
     def _noise(self, x: Tensor, at: int | Tensor) -> Tensor:
         """(B, C, N, F) complex, of variance 1."""
@@ -130,3 +141,19 @@ def _hiss(channels: int, bins: int) -> Tensor:
     """(C, HISS_FRAMES, F, 2): always the same."""
     generator = torch.Generator().manual_seed(0)
     return torch.randn(channels, HISS_FRAMES, bins, 2, generator=generator) * math.sqrt(0.5)
+
+
+def lines(bands: int, bins: int) -> Tensor:
+    """(bands, F): how much of each band's level a bin takes; 1 in the middle of a band, straight lines between. The
+    middles are as far apart as on the mel scale, though a bin at least.
+    """
+    mel = np.linspace(0, np.log1p((bins - 1) / CORNER), bands)
+    middles = np.expm1(mel) * CORNER
+    middles = np.maximum(middles, np.arange(bands)) * (bins - 1) / max(middles[-1], bands - 1)
+    each = [np.interp(np.arange(bins), middles, np.eye(bands)[band]) for band in range(bands)]
+    return torch.tensor(np.stack(each), dtype=torch.float32)
+
+
+def banded(levels: Tensor, lines: Tensor) -> Tensor:
+    """(…, F) levels of bins -> (…, bands) their means around the middles of bands."""
+    return levels @ (lines / lines.sum(1, keepdim=True)).T

@@ -23,8 +23,9 @@ torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("home", [False, True])
-def test_nats_per_note_are_those_of_a_slow_count_by_hand(home):
-    model = MusicTransformer("tiny", hints=True, home=home)
+@pytest.mark.parametrize("standing", [False, True])
+def test_nats_per_note_are_those_of_a_slow_count_by_hand(home, standing):
+    model = MusicTransformer("tiny", hints=True, home=home, standing=standing)
     (piece,) = model.prepare(pieces(1, make=chorale, bars=1))
     network, event = model.design.network, model.codec.event(piece)
     if home:
@@ -35,6 +36,11 @@ def test_nats_per_note_are_those_of_a_slow_count_by_hand(home):
             seen = torch.tensor([[PAD, *event[:t].tolist()]])
             names = [s.name for s in model.codec.vocab.contexts]
             contexts = {n: torch.tensor(np.asarray(piece.streams[n][: t + 1], np.int64))[None] for n in names}
+            if standing:
+                header = model.codec.header(piece)
+                said = {"style": 0, "density": header.density + 1, "register": header.register + 1}
+                said |= {"polyphony": header.polyphony + 1}
+                contexts |= {n: torch.full((1, t + 1), value) for n, value in said.items()}
             logits = network(seen, contexts)[0, -1]
             total -= float(logits.log_softmax(-1)[event[t]])
     figures = model.likelihood(pieces(1, make=chorale, bars=1))
@@ -55,7 +61,7 @@ def test_a_masked_batch_is_guessed_from_both_sides():
     (piece,) = model.prepare(pieces(1, make=chorale, bars=1))
     counts = np.zeros(len(piece), bool)
     counts[[20, 30]] = True
-    batch = collated([piece], [counts])
+    batch = collated([model.design.told(piece)], [counts])
     hidden = type(batch)(
         batch.streams,
         batch.counts,

@@ -25,6 +25,9 @@ class Config:
     hints: bool = False
     """Also tell the network the place in the bar, the bars that remain and the track (events). Without them the
     weights are those of a plain Llama, which can be exported."""
+    standing: bool = False
+    """Tell the network style, density, register and polyphony at every symbol, not only before the music (events).
+    Without it, networks of these sizes hardly obey them; with it, an exported Llama has one choice of them."""
     home: bool = False
     """Let the network see every piece as if it stood in C major or A minor, whatever key it is in (events): it then
     learns from much less music. Without it, pieces are learnt in twelve keys."""
@@ -96,6 +99,7 @@ class Controls:
 
 
 SMALL = Config(
+    standing=True,
     home=True,
     train=Settings(
         steps=20_000,

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otonoha.models.music_transformer import events_write
+from otonoha.models.music_transformer import events_write, standing
 from otonoha.models.music_transformer.config import Config
 from otonoha.models.music_transformer.events_place import read
 from otonoha.models.music_transformer.excerpts import EventBatch, Excerpts, collated, in_turn
@@ -95,6 +95,7 @@ class EventsDesign:
     def build(self) -> dict[str, nn.Module]:
         """A fresh network."""
         contexts = tuple((s.name, s.size) for s in self.codec.vocab.contexts)
+        contexts += standing.sizes(self.codec.layout) if self.config.standing else ()
         shape = sized(
             self.config.size, self.codec.layout.size, dropout=self.config.dropout, contexts=contexts
         )
@@ -134,6 +135,7 @@ class EventsDesign:
             masked=c.masked,
             control_dropout=c.control_dropout,
             home=c.home,
+            standing=c.standing,
         )
 
     def objectives(self) -> list[Objective]:
@@ -148,7 +150,7 @@ class EventsDesign:
     def nats(self, batch: EventBatch) -> Tensor:
         """(B, T) nats of every target, 0 elsewhere."""
         event = batch.streams["event"]
-        contexts = {s.name: batch.streams[s.name] for s in self.codec.vocab.contexts} or None
+        contexts = {name: batch.streams[name] for name, _ in self.network.shape.contexts} or None
         if batch.given is None:
             seen = torch.cat([torch.full_like(event[:, :1], PAD), event[:, :-1]], 1)
         else:
@@ -166,13 +168,19 @@ class EventsDesign:
         kinds = self._kinds()
         for at in range(0, len(found), AT_ONCE):
             rows = found[at : at + AT_ONCE]
-            batch = collated([t for t, _ in rows], [c for _, c in rows]).to(self._device)
+            batch = collated([self.told(t) for t, _ in rows], [c for _, c in rows]).to(self._device)
             each = self.nats(batch)
             total["loss"] += float(each.sum())
             for name, kind in kinds.items():
                 total[name] += float((each * kind[batch.streams["event"]]).sum())
         notes = max(1, sum(self.codec.units(t) for t, _ in found))
         return {name: value / notes for name, value in total.items()} | {"units": float(notes)}
+
+    def told(self, tokens: Tokens) -> Tokens:
+        """Tokens as the network is given them: with its standing controls, if it has any."""
+        if not self.config.standing:
+            return tokens
+        return standing.beside(tokens, standing.throughout(self.codec.event(tokens), self.codec.layout))
 
     def _kinds(self) -> dict[str, Tensor]:
         """(V,) bool: the symbols that a part of the loss is of; all others are the rest of it."""
@@ -198,6 +206,8 @@ class EventsDesign:
         shift = shift_of(event, self.codec.layout) if self.config.home else None
         maps = seen_as(self.codec.layout, shift or 0)
         given = {**streams, "event": maps[event]}
+        if self.config.standing:
+            given |= standing.throughout(streams["event"], self.codec.layout)
         seen = {n: torch.from_numpy(s.astype(np.int64))[None].to(self._device) for n, s in given.items()}
         symbols = seen.pop("event")
         with torch.inference_mode():

@@ -14,6 +14,7 @@ import torch
 from symusic import Score
 
 from otonoha.models.music_transformer import events_ask as ask
+from otonoha.models.music_transformer import standing
 from otonoha.models.music_transformer.config import Controls
 from otonoha.models.music_transformer.events_place import Place, behind, beside, region_of
 from otonoha.models.music_transformer.events_vary import varied
@@ -265,7 +266,7 @@ def _write(
         job.turn()
         before = job.used
     walk = written(
-        Counted(_at_home(writer, _step(writer, prompt), n, prompt, asked), codec.layout),
+        Counted(_at_home(writer, _step(writer, prompt, asked), n, prompt, asked), codec.layout),
         codec.vocab,
         [Brief(codec.grammar(asked, prompt), codec.layout, answers) for _ in range(n)],
         {"event": ask.choice(writer.controls)},
@@ -296,7 +297,7 @@ def _at_home(writer: Writer, step: Step, n: int, prompt: Tokens | None, asked: E
     return Homeward(step, layout, [int(d.choice(SHIFTS)) if shift is None else shift for d in dice])
 
 
-def _step(writer: Writer, prompt: Tokens | None) -> Step:
+def _step(writer: Writer, prompt: Tokens | None, asked: EventConstraints) -> Step:
     """The network as the engine wants it, with guidance if that is asked for.
 
     Of the engines only those whose answers to a piece do not depend on the pieces beside it: not torch's int8.
@@ -304,9 +305,18 @@ def _step(writer: Writer, prompt: Tokens | None) -> Step:
     network, scale = writer.design.network, writer.controls.guidance
     header = 0 if prompt is None else header_size(writer.codec, prompt)
     decoder = decoder_for(network)
-    step = LlamaStep(decoder, "event", begin=PAD, header=min(header, writer.room // 2))
-    if scale is None or scale == 1:
+    step: Step = LlamaStep(decoder, "event", begin=PAD, header=min(header, writer.room // 2))
+    if scale is not None and scale != 1:
+        step = _guided(writer, step, prompt, header, scale)
+    if not writer.design.config.standing:
         return step
+    layout = writer.codec.layout
+    head = header_tokens(layout, asked.said(), []) if prompt is None else writer.codec.event(prompt)
+    return standing.Standing(step, standing.said(np.asarray(head), layout))
+
+
+def _guided(writer: Writer, step: Step, prompt: Tokens | None, header: int, scale: float) -> Step:
+    """The step that leans towards what is said before the music."""
     assert prompt is not None  # a request without one cannot be guided
     event = writer.codec.event(prompt)
     said = writer.codec.layout.among(*CONTROLS.values())[event]
@@ -316,8 +326,9 @@ def _step(writer: Writer, prompt: Tokens | None) -> Step:
 
     def blank(streams: Any) -> Any:
         """The header as a network saw it in training where nothing was said."""
-        if "event" not in streams:
-            return streams
-        return {**streams, "event": streams["event"].masked_fill(silent.to(step.device), PAD)}
+        free = {n: torch.zeros_like(s) if n in standing.FAMILIES else s for n, s in streams.items()}
+        if "event" in free:
+            free["event"] = free["event"].masked_fill(silent.to(step.device), PAD)
+        return free
 
     return Guided(step, scale, blank)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from otonoha.models.music_transformer import standing
 from otonoha.models.music_transformer.events_windows import excerpt, header_size, spans
 from otonoha.models.music_transformer.home import at_home
 from otonoha.tokens.base import Tokens
@@ -41,6 +42,8 @@ MEASURED = ("Density", "Register", "Polyphony")
 """Families of controls that are measured on the notes."""
 BLANK = 0.5
 """In this share of the excerpts, hidden controls leave a blank, as they do for guidance; else they are left out."""
+BY_BAR = 0.5
+"""Share of the excerpts whose standing controls are measured bar by bar."""
 FOR_CELLS = 0.8
 """Share of the length that an excerpt with cells cut out fills, for their marks need room."""
 FROM_START = 0.3
@@ -115,6 +118,7 @@ class Excerpts:
         masked: float = 0.0,
         control_dropout: float = 0.0,
         home: bool = False,
+        standing: bool = False,
     ) -> None:
         if not sequences:
             raise ValueError("there is nothing to learn from: no piece holds any token")
@@ -122,7 +126,7 @@ class Excerpts:
         self.pieces = [at_home(t, codec) for t in sequences] if home else self.own
         self.codec, self.batch, self.length, self.seed = codec, batch, length, seed
         self.home, self.transpose, self.infill, self.masked = home, transpose and not home, infill, masked
-        self.control_dropout = control_dropout
+        self.control_dropout, self.standing = control_dropout, standing
         self.spans = [spans(codec, t) for t in self.pieces]
         sizes = np.array([len(t) for t in self.pieces], float)
         self.weights = sizes / sizes.sum()
@@ -146,8 +150,8 @@ class Excerpts:
             context, content = self._region(tokens, last - first, rng)
             filled = self.codec.infill(context, content)
             if len(filled) <= self.length:
-                return filled, np.arange(len(filled)) >= len(context)
-        tokens = tokens.slice(0, self.length)
+                return self._told(filled, None, rng), np.arange(len(filled)) >= len(context)
+        tokens = self._told(tokens, sounding, rng).slice(0, self.length)
         counts = self.codec.event(tokens) != PAD
         counts[0] = False  # Begin is given
         return tokens, counts
@@ -194,6 +198,18 @@ class Excerpts:
             if value is not None:
                 head[layout.among(family)[head]] = layout.base[family] + value
         return self.codec.tokens(event)
+
+    def _told(self, tokens: Tokens, sounding: Tokens | None, rng: np.random.Generator) -> Tokens:
+        """With its standing controls: now of the whole excerpt, now bar by bar, now none of them."""
+        if not self.standing:
+            return tokens
+        event, layout = self.codec.event(tokens), self.codec.layout
+        streams = standing.throughout(event, layout)
+        if sounding is not None and rng.random() < BY_BAR:
+            streams = standing.bar_by_bar(event, layout, self.codec.decode(sounding))
+        if rng.random() < self.control_dropout:
+            streams = {name: np.zeros_like(stream) for name, stream in streams.items()}
+        return standing.beside(tokens, streams)
 
     def _region(self, tokens: Tokens, bars: int, rng: np.random.Generator) -> tuple[Tokens, Tokens]:
         """Some bars of some tracks."""
