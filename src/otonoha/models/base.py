@@ -281,6 +281,13 @@ class Model:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        dtype = torch.float16 if half else None
+        checkpoint.save_weights(folder / "model.safetensors", self.networks, dtype=dtype, int8=int8)
+        self.describe(folder)
+        return folder
+
+    def describe(self, folder: Path) -> None:
+        """Write what a model folder holds beside the weights."""
         described = {
             "format": FORMAT,
             "family": self.family,
@@ -289,11 +296,8 @@ class Model:
             "controls": self.defaults,
             "card": self.card,
         }
-        dtype = torch.float16 if half else None
-        checkpoint.save_weights(folder / "model.safetensors", self.networks, dtype=dtype, int8=int8)
         _write(folder / "config.json", json.dumps(described, indent=1, ensure_ascii=False))
         _write(folder / "README.md", card.render(self))
-        return folder
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:

@@ -61,7 +61,8 @@ def _own_table(what: str, path: Path) -> Table:
 def read_ids(path: Path, *, last_wins: bool = False) -> dict[str, int]:
     """name -> id, as the file spells it; see the head of the file.
 
-    A name that comes twice with different ids is refused, unless the last one shall win as in the original.
+    A name that comes twice with different ids is refused, unless the last one shall win as in the original, where
+    every line also has an id.
     """
     if not path.is_file():
         raise ValueError(f"there is no table {path}")
@@ -71,7 +72,7 @@ def read_ids(path: Path, *, last_wins: bool = False) -> dict[str, int]:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    pairs = _from_json(text, path) if path.suffix == ".json" else _from_lines(text, path)
+    pairs = _from_json(text, path) if path.suffix == ".json" else _from_lines(text, path, bare=not last_wins)
     ids: dict[str, int] = {}
     for name, number in pairs:
         if not last_wins and ids.get(name, number) != number:
@@ -93,10 +94,10 @@ def _from_json(text: str, path: Path) -> list[tuple[str, int]]:
     return list(found.items())
 
 
-def _from_lines(text: str, path: Path) -> list[tuple[str, int]]:
+def _from_lines(text: str, path: Path, *, bare: bool) -> list[tuple[str, int]]:
     lines = [(i, line.rstrip("\r")) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
     separator = "\t" if any("\t" in line for _, line in lines) else ";"
-    if not any(separator in line for _, line in lines):
+    if bare and not any(separator in line for _, line in lines):
         return [(line, i) for i, (_, line) in enumerate(lines, 1)]
     found = []
     for number, line in lines:

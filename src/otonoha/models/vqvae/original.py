@@ -62,7 +62,11 @@ def from_original(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> V
     `config` has the fields that the golden cases' `case.json` explains, `tensors` the original's keys (with or without
     "module." in front). Raises ValueError for tensors that do not fit.
     """
-    model = VQVAE(config_of(config))
+    return filled(VQVAE(config_of(config)), tensors)
+
+
+def filled(model: VQVAE, tensors: Mapping[str, Tensor]) -> VQVAE:
+    """The model with these weights, named as the original names them. ValueError for tensors that do not fit."""
     found = {name.removeprefix("module."): t for name, t in tensors.items()}
     network = model.networks["vqvae"]
     wanted = network.state_dict()
