@@ -2,10 +2,12 @@
 
     python benchmarks/codec_memory.py                                    # half an hour of sound: half an hour of CPU
     python benchmarks/codec_memory.py --runs modern:30:1 jukebox:2:1     # design:minutes:threads; some minutes
+    python benchmarks/codec_memory.py --files tiny:5 tiny:30             # design:minutes; only shown, no table
 
 A mono FLAC file at 44.1 kHz (a recording of ten seconds of tones and noise, over and over) is opened, encoded (all
 levels) and decoded from each level piece by piece, as `otonoha encode` and `otonoha decode` do. Weights are random:
-neither memory nor speed depends on them.
+neither memory nor speed depends on them. `--files` is about the command `otonoha decode` itself, from a file of random
+codes to a file of sound: `codes` and `sound` are what the two take in memory as they lie in the files (32-bit samples).
 
     before, peak MB     largest resident memory when the codec is loaded, and after everything; `own` is the difference
     encode, decode ×    seconds of sound for each second of CPU time, all threads together
@@ -92,6 +94,50 @@ def inside(path: Path, preset: str, threads: int) -> dict[str, Any]:
     return {**rounded, "wall": round(time.monotonic() - began)}
 
 
+def make_codes(folder: Path, preset: str, minutes: float) -> None:
+    """A codec, and files of random codes for a second and for so many minutes."""
+    from otonoha.tokens.base import Tokens
+    from otonoha.tokens.files import save_tokens
+
+    model, rng = codec(preset), np.random.default_rng(0)
+    model.save(folder / "codec")
+    hop = model.config.hops[-1]
+    for name, seconds in (("short", 1.0), ("long", 60 * minutes)):
+        N = round(seconds * model.config.rate / hop)
+        streams = {s.name: rng.integers(0, s.size, (N, s.width), np.int32) for s in model.vocab.symbols}
+        clock = np.arange(N) * (hop / model.config.rate)
+        filled = np.full(N, hop, np.int32)
+        save_tokens(Tokens({**streams, "filled": filled}, clock, model.fingerprint), folder / f"{name}.npz")
+
+
+def inside_file(folder: Path) -> dict[str, Any]:
+    """The columns of a row of --files; what a process of its own does."""
+    import soundfile
+
+    from otonoha.cli import app
+
+    def decode(name: str) -> None:
+        words = [str(folder / f"{name}.npz"), "--with", str(folder / "codec"), "--json"]
+        assert app.run(["decode", *words, "--out", str(folder / f"{name}.wav")]) == 0
+
+    decode("short")
+    before, spent = peak(), time.process_time()
+    decode("long")
+    spent, top = time.process_time() - spent, peak()
+    with np.load(folder / "long.npz") as data:
+        codes = sum(data[name].nbytes for name in data.files)
+    sound = soundfile.info(folder / "long.wav")
+    sizes = {"codes MB": codes / 2**20, "sound MB": sound.frames * sound.channels * 4 / 2**20}
+    row = {
+        "before MB": before,
+        "peak MB": top,
+        "own MB": top - before,
+        **sizes,
+        "decode ×": sound.duration / spent,
+    }
+    return {name: round(value, 1) for name, value in row.items()}
+
+
 def _second() -> Any:
     from otonoha.music.audio import Audio
 
@@ -112,16 +158,40 @@ def measure(runs: Sequence[str]) -> Iterator[dict[str, Any]]:
         yield {"name": name, **row}
 
 
+def measure_files(runs: Sequence[str]) -> None:
+    """Show a row for every run of --files."""
+    for run in runs:
+        design, minutes = run.split(":")
+        with tempfile.TemporaryDirectory() as folder:
+            for words in (["--make-codes", folder, design, minutes], ["--inside-file", folder]):
+                call = [sys.executable, __file__, *words]
+                done = subprocess.run(call, capture_output=True, text=True, check=True)
+        print(f"{design}, {minutes} min", done.stdout.splitlines()[-1], flush=True)
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", nargs="*", default=list(RUNS), help="design:minutes:threads")
+    parser.add_argument("--files", nargs="*", help="design:minutes; the command otonoha decode, only shown")
     parser.add_argument("--inside", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--make-codes", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--inside-file", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--dry", action="store_true", help="print only")
     asked = parser.parse_args()
     if asked.inside:
         path, design, threads = asked.inside
         print(json.dumps(inside(Path(path), design, int(threads))))
+        return
+    if asked.make_codes:
+        folder, design, minutes = asked.make_codes
+        make_codes(Path(folder), design, float(minutes))
+        return
+    if asked.inside_file:
+        print(json.dumps(inside_file(asked.inside_file)))
+        return
+    if asked.files is not None:
+        measure_files(asked.files)
         return
     rows = list(measure(asked.runs))
     if not asked.dry:

@@ -1,6 +1,7 @@
 """otonoha encode and decode: a file as codes and back, and mistakes as one line."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from families import fitted
 from helpers import hum
 from otonoha.cli import app
 from otonoha.io.files import read, write
+from otonoha.models.vqvae.model import VQVAE
 from otonoha.music.audio import Audio
-from otonoha.tokens.files import load_tokens
+from otonoha.tokens.files import load_tokens, save_tokens
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,68 @@ def test_there_and_back(codec, song, capsys):
         )
         heard, expected = read(out), fitted("vqvae/tiny").decode(load_tokens(codes), level=level)
         np.testing.assert_allclose(heard.samples, expected.samples, atol=1e-4)
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Decoding in pieces of 900 samples, so that a short sound has many; how many, and what may happen in between."""
+    told = {"pieces": 0, "stop": None, "loud": 1.0}
+    original = VQVAE.decode_stream
+
+    def stream(self, tokens, *, level=0):
+        for part in original(self, tokens, level=level, chunk=900):
+            told["pieces"] += 1
+            if told["pieces"] == told["stop"]:
+                raise KeyboardInterrupt
+            yield Audio(part.samples * told["loud"], part.rate)
+
+    monkeypatch.setattr(VQVAE, "decode_stream", stream)
+    return told
+
+
+@pytest.mark.parametrize(("suffix", "channels"), [(".wav", 1), (".flac", 2), (".ogg", 1)])
+@pytest.mark.parametrize("loud", [1.0, 40.0])
+def test_a_stream_is_the_whole_file(suffix, channels, loud, small_pieces, tmp_path, capsys):
+    model = fitted("vqvae/tiny") if channels == 1 else VQVAE("tiny", channels=2)
+    folder = model.save(tmp_path / "model")
+    tokens = model.encode(hum(3))
+    codes = save_tokens(tokens, tmp_path / "song.npz")
+    small_pieces["loud"] = loud
+    for level in (0, 1):
+        out = tmp_path / f"level{level}{suffix}"
+        words = ["decode", codes, "--with", folder, "--level", level, "--out", out]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*scaled down")
+            assert app.run([str(w) for w in words]) == 0
+            whole = write(model.decode(tokens, level=level), tmp_path / f"whole{suffix}")
+        np.testing.assert_array_equal(read(out).samples, read(whole).samples)
+        assert read(out).channels == channels
+        assert (read(out).peak > 0.9) == (loud > 1)
+        assert f"level{level}{suffix}  (2.0 s from level {level}, took" in capsys.readouterr().out
+    assert small_pieces["pieces"] > 36
+
+
+def test_an_interrupted_decode_leaves_nothing(codec, song, small_pieces, capsys):
+    codes, out = song.with_suffix(".npz"), song.parent / "new" / "heard.wav"
+    app.run(["encode", str(song), "--with", str(codec)])
+    words = ["decode", str(codes), "--with", str(codec), "--out", str(out)]
+    small_pieces["stop"] = 5
+    assert app.run(words) == 130
+    assert not out.parent.exists()
+    small_pieces["stop"] = None
+    assert app.run(words) == 0
+    whole, small_pieces["stop"] = out.read_bytes(), small_pieces["pieces"] + 5
+    assert app.run([*words, "--overwrite"]) == 130
+    assert [p.name for p in out.parent.iterdir()] == ["heard.wav"]
+    assert out.read_bytes() == whole
+    capsys.readouterr()
+
+
+def test_encode_makes_the_folder_of_its_codes(codec, song, tmp_path, capsys):
+    out = tmp_path / "new" / "codes.npz"
+    assert app.run(["encode", str(song), "--with", str(codec), "--out", str(out)]) == 0
+    assert load_tokens(out) == fitted("vqvae/tiny").encode(read(song))
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,32 @@ def test_sample_writes_sound_picture_codes_and_how_to_make_them_again(otonoha, m
     assert load_tokens(tmp_path / "again/1.npz") == tokens
 
 
+def test_notes_and_words_with_times_come_from_files(otonoha, refused, model, tmp_path):
+    from symusic import Note, Score, Track
+    from test_system_modern import built as modern
+
+    (tmp_path / "words.lrc").write_text("[ti:Song]\n[00:00.01]la\n[00:00.10]lo\n", "utf-8")
+    words = ("--lyrics", "words.lrc", "--song-seconds", "1", "--level", "1")
+    assert otonoha("sample", model, *SHORT, *words, "--seed", "3").status == 0
+    said = json.loads((tmp_path / "takes/0.json").read_text("utf-8"))
+    assert said["controls"]["lyrics"] == "[ti:Song]\n[00:00.010]la\n[00:00.100]lo\n"
+    score, track = Score(480), Track()
+    track.notes.append(Note(0, 96, 60, 80))
+    score.tracks.append(track)
+    score.dump_midi(tmp_path / "tune.mid")
+    told = ("--notes", "tune.mid", "--guidance", "2", "--steps", "2", "--noise", "0.5", "--seed", "3")
+    assert "notes has no effect on this system" in refused("sample", model, *SHORT, *told[:2])
+    own = modern().save(tmp_path / "own")
+    answer = otonoha("sample", own, *told, "--out", "played")
+    assert answer.status == 0, answer.err
+    said = json.loads((tmp_path / "played/0.json").read_text("utf-8"))
+    assert said["controls"] == {"notes": "0.0 0.1 60", "guidance": 2.0, "steps": 2, "noise": 0.5}
+    assert read(tmp_path / "played/0.wav").seconds == pytest.approx(0.1)
+    assert "--notes tune.mid" in said["command"]
+    assert otonoha(*shlex.split(said["command"])[1:], "--out", "again").status == 0
+    assert load_tokens(tmp_path / "again/0.npz") == load_tokens(tmp_path / "played/0.npz")
+
+
 def test_sample_goes_on_after_a_recording_and_writes_finer_levels_later(otonoha, model, song, tmp_path):
     rough = otonoha(
         "sample", model, "--prompt", song, *SHORT, "--seed", "1", "--level", "1", "--format", "flac"

@@ -44,6 +44,7 @@ def test_every_corpus_has_its_terms():
         "lieder",
         "quartets",
         "recordings",
+        "librosa-data",
     }
     assert all(s.licence and s.what and s.source.startswith("https://") for s in specs)
     assert {s.name for s in specs if not s.default} == {
@@ -51,6 +52,8 @@ def test_every_corpus_has_its_terms():
         "misc-folk",
         "recordings-all",
         "jsb-chorales",
+        "librosa-data",
+        "unknown-horizons",
     }
     assert all(isinstance(named.available(s.name), bool) for s in specs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import threading
@@ -10,8 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from otonoha.data import download, openscore
+from helpers import hum
+from otonoha.data import download, named, openscore
+from otonoha.data.corpus import corpus
 from otonoha.data.download import Download, fetch, get
+from otonoha.data.split_tables import recording_rows
+from otonoha.io.files import write
 
 DATA = bytes(range(256)) * 4096  # 1 MB
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -187,6 +192,100 @@ def test_an_archive_with_other_scores_is_refused(lieder, server):
     assert not lieder.exists()
     server.files["c.zip"] = archive({"lc1": b"one", "lc2": b"two"})
     assert get("lieder") == lieder
+
+
+# -- recordings ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sounds(server, tmp_path, monkeypatch):
+    """A source of two recordings with names of its own, and the table that knows them."""
+    rows = []
+    for i, split in enumerate(("train", "valid")):
+        data = write(hum(i), tmp_path / f"{i}.ogg").read_bytes()
+        server.files[f"audio/their_{i}.hq.ogg"] = data
+        rows.append(
+            {
+                "home": "librosa-data",
+                "path": f"ours-{i}.ogg",
+                "origin": f"audio/their_{i}.hq.ogg",
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "title": f"Piece {i}",
+                "author": 'Ana "A." Ito',
+                "artist_label": "ana",
+                "genre_label": "folk",
+                "kind": "music",
+                "licence": "CC BY 4.0",
+                "split": split,
+            }
+        )
+    monkeypatch.setattr(download, "recording_rows", lambda home: rows)
+    monkeypatch.setitem(download.HOMES, "librosa-data", download._recordings("librosa-data", url(server)))
+    monkeypatch.setenv("OTONOHA_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    return tmp_path / "data" / "librosa-data"
+
+
+def test_recordings_become_a_corpus_with_labels_and_split(sounds, server):
+    with pytest.raises(ValueError, match="run `otonoha data get librosa-data`"):
+        corpus("librosa-data")
+    server.breaks, server.break_after = 1, 1000
+    assert get("librosa-data") == sounds
+    assert sorted(p.name for p in sounds.iterdir()) == ["ours-0.ogg", "ours-1.ogg", "tracks.tsv"]
+    found = corpus("librosa-data")
+    assert (len(found.train), len(found.valid), len(found.test)) == (1, 1, 0)
+    (piece,) = found.valid
+    assert piece.labels["author"] == 'Ana "A." Ito'
+    assert (piece.labels["title"], piece.labels["licence"]) == ("Piece 1", "CC BY 4.0")
+    assert piece.labels["source"] == "audio/their_1.hq.ogg"
+    assert piece.sound().frames == 16_000
+
+
+def test_a_recording_with_other_bytes_is_refused(sounds, server):
+    server.files["audio/their_1.hq.ogg"] += b"x"
+    with pytest.raises(ValueError, match=r"their_1.hq.ogg: checksum .* instead of"):
+        get("librosa-data")
+    assert not sounds.exists()
+    server.files["audio/their_1.hq.ogg"] = server.files["audio/their_1.hq.ogg"][:-1]
+    assert get("librosa-data") == sounds
+
+
+def test_the_table_of_recordings_is_in_order():
+    for home, many in (("librosa-data", 9), ("unknown-horizons", 23)):
+        rows, source = recording_rows(home), download.HOMES[home]
+        assert len(rows) == len({r["path"] for r in rows}) == len(source.files) == many
+        assert all(len(r["sha256"]) == 64 and "/" not in r["path"] and all(r.values()) for r in rows)
+        assert {r["split"] for r in rows} == {"train", "valid", "test"}
+        terms = {r["licence"] for r in rows}
+        assert terms == ({"CC BY-SA 3.0"} if many == 23 else {"CC BY 3.0", "CC BY 4.0", "Public Domain"})
+        assert named.SPECS[home].ships == (many == 9)
+
+
+def test_the_table_of_recordings_is_that_of_the_provided_ones(data_folder):
+    folder = data_folder / "audio"
+    if not (folder / "tracks.tsv").exists():
+        pytest.skip("the provided recordings are not here")
+    with (folder / "tracks.tsv").open(encoding="utf-8", newline="") as file:
+        there = {r["path"]: r for r in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)}
+    rows = [r for home in ("librosa-data", "unknown-horizons") for r in recording_rows(home)]
+    for row in rows:
+        name = f"{row['home']}/{row['path']}"
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == row["sha256"]
+        given = there[name]
+        assert given["source_path"] == row["origin"]
+        for column in ("title", "artist_label", "genre_label", "kind", "licence", "split"):
+            assert given[column] == row[column]
+    assert len(rows) == sum(r["change"] == "none" for r in there.values())
+
+
+def test_what_is_no_download_says_what_can_be_had(tmp_path, monkeypatch):
+    monkeypatch.setenv("OTONOHA_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    for wanted in (get, corpus):
+        with pytest.raises(ValueError, match=r"recordings-all is no download: .* get librosa-data"):
+            wanted("recordings-all")
+    for spec in named.corpora():
+        assert spec.download == (spec.home == "music21" or spec.home in download.HOMES)
 
 
 def test_a_corpus_of_music21_is_no_download():

@@ -1,14 +1,17 @@
 import contextlib
 import os
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from symusic import Score
 
 from otonoha.io import read, write
-from otonoha.io.audio_files import read_audio, resample, write_audio
+from otonoha.io.audio_files import FORMATS, read_audio, resample, write_audio, write_blocks
 from otonoha.io.audio_scan import scan
 from otonoha.io.audio_slices import Place, open_sound, read_slice
 from otonoha.music.audio import Audio
@@ -104,6 +107,102 @@ def test_resample_keeps_pitch_and_length():
     assert resample(there, 44100) is there
     with pytest.raises(ValueError, match="rate must lie in"):
         resample(there, 0)
+
+
+# -- sound that comes in blocks ---------------------------------------------------------------------------
+
+
+def blocks_of(audio, size):
+    return (audio.samples[:, at : at + size] for at in range(0, audio.samples.shape[1], size))
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(
+    suffix=st.sampled_from(sorted(FORMATS)),
+    size=st.integers(1, 9000),
+    channels=st.integers(1, 2),
+    peak=st.sampled_from([0.3, 1.0, 1.7]),
+)
+@pytest.mark.filterwarnings("ignore:.*scaled down")
+def test_blocks_make_the_same_file_as_the_whole(tmp_path_factory, suffix, size, channels, peak):
+    folder = tmp_path_factory.mktemp("blocks")
+    sound = tone(rate=24_000, seconds=0.3, channels=channels, peak=peak)
+    whole = write_audio(sound, folder / f"whole{suffix}")
+    size = max(size, 50)  # a block of one sample is right, and slow
+    parts = write_blocks(blocks_of(sound, size), folder / f"parts{suffix}", sound.rate, channels)
+    if suffix not in (".ogg", ".opus"):  # their streams are numbered at random
+        assert parts.read_bytes() == whole.read_bytes()
+    np.testing.assert_array_equal(read_audio(parts).samples, read_audio(whole).samples)
+    assert sorted(p.name for p in folder.iterdir()) == [f"parts{suffix}", f"whole{suffix}"]
+
+
+def test_a_peak_in_the_last_block_turns_down_the_first(tmp_path):
+    blocks = [np.full((1, 1000), 0.5, np.float32), np.full((1, 10), -2.0, np.float32)]
+    with pytest.warns(UserWarning, match=r"late.wav: peak 2.00 scaled down to 0.99"):
+        found = read_audio(write_blocks(blocks, tmp_path / "late.wav", 8000, 1)).samples[0]
+    np.testing.assert_allclose(found[:1000], 0.2475, atol=1e-4)
+    np.testing.assert_allclose(found[1000:], -0.99, atol=1e-4)
+
+
+def test_no_blocks_make_an_empty_file(tmp_path):
+    path = write_blocks(iter([]), tmp_path / "none.wav", 8000, 2)
+    with soundfile.SoundFile(path) as file:
+        assert (file.frames, file.channels, file.samplerate) == (0, 2, 8000)
+
+
+@pytest.mark.parametrize("trouble", ["interrupt", "nan", "disk"])
+def test_half_a_stream_is_no_file_and_keeps_the_old_one(tmp_path, trouble):
+    old = write(tone(), tmp_path / "new" / "tone.wav").read_bytes()
+    kind, said = {
+        "interrupt": (KeyboardInterrupt, None),
+        "nan": (ValueError, r"tone.wav not written: some samples are no numbers"),
+        "disk": (OSError, r"tone.wav cannot be written: No space left on device"),
+    }[trouble]
+
+    def blocks():
+        yield np.zeros((2, 100_000), np.float32)
+        seen.extend(tmp_path.glob("new/*.wav"))
+        if trouble == "interrupt":
+            raise KeyboardInterrupt
+        if trouble == "disk":
+            raise OSError(28, "No space left on device")
+        yield np.full((2, 5), np.nan, np.float32)
+
+    seen: list = []
+    with pytest.raises(kind, match=said):
+        write_blocks(blocks(), tmp_path / "new" / "tone.wav", 22_050, 2)
+    assert (tmp_path / "new" / "tone.wav") in seen
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["tone.wav"]
+    assert (tmp_path / "new" / "tone.wav").read_bytes() == old
+
+
+def test_a_format_that_cannot_be_is_refused_before_the_first_block(tmp_path):
+    def blocks():
+        raise AssertionError("nobody should ask")
+        yield
+
+    for name, rate, said in (
+        ("a.mp3", 7000, "cannot be written as MP3"),
+        ("a.opus", 44_100, "Opus has no rate of 44100 Hz"),
+        ("a.wave", 8000, "did you mean '.wav'"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            write_blocks(blocks(), tmp_path / name, rate, 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_memory_does_not_grow_with_the_number_of_blocks(tmp_path):
+    def peak(many):
+        block = np.zeros((2, 1 << 15), np.float32)
+        tracemalloc.start()
+        try:
+            write_blocks((block for _ in range(many)), tmp_path / f"{many}.wav", 8000, 2)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(1)
+    assert peak(64) <= peak(4) * 1.05 < 3 * 2**20  # 64 blocks are 16 MiB
 
 
 class Take:

@@ -65,8 +65,8 @@ def _list(output: Output) -> None:
 def _missing(spec: Any) -> str:
     if spec.home == "music21":
         return "not here: pip install 'otonoha[scores]'"
-    if spec.sound:
-        return "not here: a selection made for this project, in the folder OTONOHA_DATA names"
+    if not spec.download:
+        return "not here, and no download: made for this project (otonoha data get says what can be had)"
     return f"not here: otonoha data get {spec.name}"
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from otonoha.cli import asked
 from otonoha.cli.encode import codec
@@ -26,7 +27,7 @@ class Options:
     level: int = 0
     """Which level to decode: 0 is the finest."""
     out: str | None = None
-    """A .wav, .flac, .ogg or .mp3 file, or a folder; a .wav beside the codes when unset."""
+    """A .wav, .flac, .ogg, .opus or .mp3 file, or a folder; a .wav beside the codes when unset."""
     overwrite: bool = False
     """Replace an existing --out."""
     json: bool = False
@@ -34,24 +35,34 @@ class Options:
 
 
 def run(argv: Sequence[str]) -> None:
-    """Decode a file."""
+    """Decode a file, piece by piece: the sound is never in memory as a whole."""
     values = parse("decode", ABOUT, flags_of(Options), argv)
     output, source = Output(values.json), Path(values.file).expanduser()
     path = asked.target(values.out, source, ".wav", overwrite=values.overwrite)
-    from otonoha.io.files import AUDIO_SUFFIXES, write
+    from otonoha.io.audio_files import FORMATS, write_blocks
     from otonoha.music.suggest import one_of
     from otonoha.tokens.files import load_tokens
 
-    one_of(path.suffix.lower(), AUDIO_SUFFIXES, "kind of sound file")
+    one_of(path.suffix.lower(), FORMATS, "kind of sound file")
     tokens = load_tokens(source)
     model = codec(values.with_)
-    began = time.monotonic()
-    audio = model.decode(tokens, level=values.level)
+    rate, channels, most = model.config.rate, model.config.channels, len(tokens) * model.config.hops[-1]
+    parts = model.decode_stream(tokens, level=values.level)  # checks the codes before anything is written
+    began, frames = time.monotonic(), 0
+
+    def blocks() -> Iterator[Any]:
+        nonlocal frames
+        for part in parts:
+            frames += part.samples.shape[1]
+            output.progress(frames, most, source.name)
+            yield part.samples
+
+    with asked.folder_for(path.parent):
+        write_blocks(blocks(), path, rate, channels)
     spent = time.monotonic() - began
-    write(audio, path)
     output.say(
-        f"{asked.shown_path(path)}  ({audio.seconds:.1f} s from level {values.level}, took {spent:.1f} s)"
+        f"{asked.shown_path(path)}  ({frames / rate:.1f} s from level {values.level}, took {spent:.1f} s)"
     )
     output.finish(
-        {"file": path, "seconds": audio.seconds, "rate": audio.rate, "level": values.level, "spent": spent}
+        {"file": path, "seconds": frames / rate, "rate": rate, "level": values.level, "spent": spent}
     )

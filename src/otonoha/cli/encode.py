@@ -43,12 +43,15 @@ def run(argv: Sequence[str]) -> None:
 
     recording, model = Opened(source), codec(values.with_)
     began = time.monotonic()
-    try:
-        tokens = model.encode(recording, progress=lambda done, all_: output.progress(done, all_, source.name))
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+    with asked.folder_for(path.parent):  # before the long part, so that nothing is coded in vain
+        try:
+            tokens = model.encode(
+                recording, progress=lambda done, all_: output.progress(done, all_, source.name)
+            )
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from error
+        save_tokens(tokens, path)
     spent, each = time.monotonic() - began, [tokens.streams[f"level{i}"].size for i in range(model.levels)]
-    save_tokens(tokens, path)
     output.say(
         f"{asked.shown_path(path)}  ({recording.seconds:.1f} s as "
         f"{', '.join(f'{n:,}' for n in each)} codes, level 0 first; took {spent:.1f} s)"

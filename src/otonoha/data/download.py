@@ -14,13 +14,13 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
-from otonoha.data.homes import find_home, target_dir
+from otonoha.data.homes import find_home, no_download, target_dir
 from otonoha.data.named import SPECS
-from otonoha.data.split_tables import openscore_rows
+from otonoha.data.split_tables import openscore_rows, recording_rows
 from otonoha.music.suggest import one_of
 
 Bytes = Callable[[int, int | None, str], None]
@@ -38,11 +38,21 @@ class Download:
 
     `files` maps a file's name to its SHA-256. Where `archive` names ids by a prefix, the one file is a zip
     of scores and its checksum is that of the scores (`content_digest`): GitHub may pack the same commit anew.
+    `names` maps recordings to their names here; `tracks.tsv` is written beside them.
     """
 
     url: str
     files: dict[str, str]
     archive: str = ""
+    names: dict[str, str] = field(default_factory=dict)
+
+
+def _recordings(home: str, url: str) -> Download:
+    """Recordings as their source has them."""
+    rows = recording_rows(home)
+    return Download(
+        url, {r["origin"]: r["sha256"] for r in rows}, names={r["origin"]: r["path"] for r in rows}
+    )
 
 
 LIEDER_DIGEST = "4a822d9000d4d1dce5ea7d521e03b2f102e1ffc0911b2eba46b74aef169d4c84"
@@ -66,6 +76,15 @@ HOMES = {
             "jsb-chorales-quarter.json": "2db9329f1881a1d3f49703ec556bf1d6f84b4f6c1d702c156536e93cf31e1c91",
         },
     ),
+    "librosa-data": _recordings(
+        "librosa-data",
+        "https://raw.githubusercontent.com/librosa/data/450cdd8a002c98e7bdbfebb309fc1ed024001f77/",
+    ),
+    "unknown-horizons": _recordings(
+        "unknown-horizons",
+        "https://raw.githubusercontent.com/unknown-horizons/unknown-horizons/"
+        "fdc8e9692a46d1248af201c2c676c5239ee043e7/",
+    ),
 }
 
 
@@ -80,21 +99,28 @@ def get(name: str, *, progress: Bytes | None = None) -> Path:
     if (there := find_home(home)) is not None:
         return there
     if home not in HOMES:
-        raise ValueError(
-            f"{name} is no download: a selection made for this project, in the folder {home!r} of OTONOHA_DATA"
-        )
+        raise ValueError(no_download(name, home))
     source, target = HOMES[home], target_dir()
     unfinished = target / f".{home}.unfinished"
     unfinished.mkdir(parents=True, exist_ok=True)
     for file, checksum in source.files.items():
-        path = fetch(
-            source.url + file, unfinished / file, "" if source.archive else checksum, progress=progress
-        )
+        path = unfinished / source.names.get(file, file)
+        fetch(source.url + file, path, "" if source.archive else checksum, progress=progress)
         if source.archive:
             unpack_scores(path, unfinished, source.archive, checksum)
             path.unlink()
+    if source.names:
+        _write_tracks(unfinished / "tracks.tsv", home)
     unfinished.rename(target / home)
     return target / home
+
+
+def _write_tracks(table: Path, home: str) -> None:
+    """The labels, licences and splits of recordings, as recordings.py reads them."""
+    columns = ("path", "title", "author", "artist_label", "genre_label", "kind", "licence", "split")
+    lines = ["\t".join((*columns, "source"))]
+    lines += ["\t".join((*(row[c] for c in columns), row["origin"])) for row in recording_rows(home)]
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 # -- one file -----------------------------------------------------------------------------------------

@@ -30,6 +30,15 @@ def need_home(folder: str, name: str) -> Path:
     return home
 
 
+def no_download(name: str, folder: str) -> str:
+    """Why a corpus that is not here cannot be fetched."""
+    return (
+        f"{name} is no download: most of it was converted for this project, so its bytes have no public address "
+        f"(it would be the folder {folder!r} of OTONOHA_DATA). otonoha data get librosa-data and unknown-horizons "
+        f"fetch what is in it as it was"
+    )
+
+
 def target_dir() -> Path:
     """Where a download goes: the first of `data_dirs` that can be written. ValueError where none can."""
     for folder in data_dirs():

@@ -34,6 +34,8 @@ class CorpusSpec:
     fixed_split: bool = True
     sound: bool = False
     """Recordings, not scores."""
+    download: bool = True
+    """False for what has no public home as a whole."""
     default: bool = True
     """False for what is used by explicit name only; its terms are to be shown then."""
 
@@ -135,6 +137,7 @@ _ALL = (
         "audio",
         "recordings:load_free",
         sound=True,
+        download=False,
     ),
     CorpusSpec(
         "recordings-all",
@@ -144,6 +147,29 @@ _ALL = (
         _RECORDINGS,
         "audio",
         "recordings:load_all",
+        sound=True,
+        download=False,
+        default=False,
+    ),
+    CorpusSpec(
+        "librosa-data",
+        "the 7 minutes that are as librosa has them: jazz, ballet, a song, a trumpet, speech, animals",
+        "CC BY 3.0 and 4.0, public domain (label `licence`; credit: `author`)",
+        True,
+        "https://github.com/librosa/data (what may be passed on)",
+        "librosa-data",
+        "recordings:load_librosa",
+        sound=True,
+        default=False,
+    ),
+    CorpusSpec(
+        "unknown-horizons",
+        "the 15 minutes of orchestral game music by itself, with jingles and speech in three languages",
+        "CC BY-SA 3.0 (credit: the Unknown Horizons team): do not pass on weights",
+        False,
+        "https://github.com/unknown-horizons/unknown-horizons",
+        "unknown-horizons",
+        "recordings:load_unknown_horizons",
         sound=True,
         default=False,
     ),

@@ -1,15 +1,17 @@
-"""The provided recordings: real sound that may be passed on, each file under its own licence.
+"""Real recordings that may be passed on, each file under its own licence: the provided ones, and two downloads.
 
-Their folder holds `tracks.tsv`; the split in the table holds. `load_free` leaves out what is share-alike, so that
+Their folders hold `tracks.tsv`; the split in the table holds. `load_free` leaves out what is share-alike, so that
 weights trained on the rest may be passed on (with the authors' credits).
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from otonoha.data.arrange import arrange
 from otonoha.data.audio_folder import read_sounds, sound_rows
 from otonoha.data.audio_labels import Told, read_table
-from otonoha.data.homes import need_home
+from otonoha.data.homes import find_home, need_home, no_download
 from otonoha.data.reading import Progress
 from otonoha.data.report import FolderReport
 from otonoha.music.piece import Piece
@@ -27,18 +29,35 @@ Loaded = tuple[list[Piece], FolderReport]
 
 def load_free(*, progress: Progress | None = None, workers: int | None = None) -> Loaded:
     """What is CC0, CC BY or in the public domain."""
-    return _load("recordings", FREE, progress, workers)
+    return _load("recordings", _selection("recordings"), FREE, progress, workers)
 
 
 def load_all(*, progress: Progress | None = None, workers: int | None = None) -> Loaded:
     """The share-alike files as well."""
-    return _load("recordings-all", None, progress, workers)
+    return _load("recordings-all", _selection("recordings-all"), None, progress, workers)
+
+
+def load_librosa(*, progress: Progress | None = None, workers: int | None = None) -> Loaded:
+    """The examples of librosa that are CC BY or in the public domain."""
+    return _load("librosa-data", need_home("librosa-data", "librosa-data"), FREE, progress, workers)
+
+
+def load_unknown_horizons(*, progress: Progress | None = None, workers: int | None = None) -> Loaded:
+    """The music, jingles and voices of a game, share-alike."""
+    name = "unknown-horizons"
+    return _load(name, need_home(name, name), None, progress, workers)
+
+
+def _selection(name: str) -> Path:
+    home = find_home(HOME)
+    if home is None:
+        raise ValueError(no_download(name, HOME))
+    return home
 
 
 def _load(
-    name: str, licences: tuple[str, ...] | None, progress: Progress | None, workers: int | None
+    name: str, home: Path, licences: tuple[str, ...] | None, progress: Progress | None, workers: int | None
 ) -> Loaded:
-    home = need_home(HOME, name)
     table = {
         path: row
         for path, row in read_table(home / "tracks.tsv").items()

@@ -1,4 +1,7 @@
-"""The small tables of splits that ship with the package: names and splits only, no notes. tables.py writes them."""
+"""The small tables that ship with the package: names, splits and checksums only, no notes and no sound.
+
+tables.py writes those of the scores; recordings.tsv lists the recordings that can be downloaded.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,12 @@ def openscore_rows() -> dict[str, dict[str, str]]:
     return {row["id"]: row for row in read("openscore_splits.tsv")}
 
 
+def recording_rows(home: str) -> list[dict[str, str]]:
+    """The recordings of a downloaded corpus: name, path at its source, checksum, labels, split."""
+    return [row for row in read("recordings.tsv") if row["home"] == home]
+
+
 def read(table: str) -> list[dict[str, str]]:
     """The rows of a table of the package."""
     text = resources.files("otonoha.data").joinpath(table).read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines(), delimiter="\t"))
+    return list(csv.DictReader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))

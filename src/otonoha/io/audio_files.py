@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import tempfile
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ FORMATS = {
 }
 MAX_BYTES = 2**30
 MAX_SAMPLES = 2**30
+PIECE = 2**16
+"""Frames that are written at a time: long Vorbis writes can crash libsndfile."""
 HEADROOM = 0.99
 OPUS_KBPS = (6, 256)
 OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
@@ -81,44 +86,87 @@ def write_audio(audio: Audio, path: str | Path, *, kbps: float | None = None) ->
     `kbps` is for .opus only: about how many kbit/s in all. Samples that are no numbers are refused (ValueError);
     sound that would clip is scaled down to a peak of 0.99, with a warning.
     """
-    import soundfile
-
     path = Path(path).expanduser()
-    kind, subtype = FORMATS[one_of(path.suffix.lower(), FORMATS, "sound file extension")]
-    options = _opus_options(audio, path, kbps)
-    samples = audio.samples
-    if not np.isfinite(samples).all():
-        raise ValueError(f"{path} not written: some samples are no numbers (NaN or infinite)")
-    if audio.peak > 1.0:
-        warnings.warn(f"{path}: peak {audio.peak:.2f} scaled down to {HEADROOM}", stacklevel=2)
-        samples = samples * (HEADROOM / audio.peak)
-    with atomic(path) as temporary:
-        try:
-            with soundfile.SoundFile(
-                temporary, "w", audio.rate, audio.channels, format=kind, subtype=subtype, **options
-            ) as file:
-                for at in range(0, samples.shape[1], 2**16):  # long Vorbis writes can crash libsndfile
-                    file.write(samples[:, at : at + 2**16].T)
-        except soundfile.LibsndfileError as error:
-            raise ValueError(f"{path} cannot be written as {kind}: {reason(error)}") from None
+    samples = _numbers(audio.samples, path)
+    gain = _gain(audio.peak, path)
+    with _new_file(path, audio.rate, audio.channels, kbps) as file:
+        for at in range(0, samples.shape[1], PIECE):
+            file.write(_scaled(samples[:, at : at + PIECE].T, gain))
     return path
 
 
-def _opus_options(audio: Audio, path: Path, kbps: float | None) -> dict[str, Any]:
+def write_blocks(
+    blocks: Iterable[np.ndarray], path: str | Path, rate: int, channels: int, *, kbps: float | None = None
+) -> Path:
+    """The same file from blocks (channels, n) that come one after the other: any length in bounded memory.
+
+    How loud the sound is, and so what may be written, is known at its end only. Until then it waits in a file without
+    a name in the folder of `path`, 4 bytes a sample, which the system takes away whatever happens.
+    """
+    path = Path(path).expanduser()
+    with (
+        _new_file(path, rate, channels, kbps) as file,
+        tempfile.TemporaryFile(dir=path.parent) as waiting,
+    ):
+        peak = 0.0
+        for block in blocks:
+            peak = max(peak, float(np.abs(_numbers(block, path)).max(initial=0.0)))
+            waiting.write(np.ascontiguousarray(block.T, np.float32).tobytes())
+        gain = _gain(peak, path)
+        waiting.seek(0)
+        while data := waiting.read(PIECE * channels * 4):
+            file.write(_scaled(np.frombuffer(data, np.float32).reshape(-1, channels), gain))
+    return path
+
+
+@contextlib.contextmanager
+def _new_file(path: Path, rate: int, channels: int, kbps: float | None) -> Iterator[Any]:
+    """A soundfile.SoundFile to write (n, channels) to; it becomes `path` when the block ends well."""
+    import soundfile
+
+    kind, subtype = FORMATS[one_of(path.suffix.lower(), FORMATS, "sound file extension")]
+    options = _opus_options(path, rate, channels, kbps)
+    with atomic(path) as temporary:
+        try:
+            with soundfile.SoundFile(
+                temporary, "w", rate, channels, format=kind, subtype=subtype, **options
+            ) as file:
+                yield file
+        except soundfile.LibsndfileError as error:
+            raise ValueError(f"{path} cannot be written as {kind}: {reason(error)}") from None
+
+
+def _numbers(samples: np.ndarray, path: Path) -> np.ndarray:
+    if not np.isfinite(samples).all():
+        raise ValueError(f"{path} not written: some samples are no numbers (NaN or infinite)")
+    return samples
+
+
+def _gain(peak: float, path: Path) -> float:
+    """What sound with that peak is multiplied by."""
+    if peak <= 1.0:
+        return 1.0
+    warnings.warn(f"{path}: peak {peak:.2f} scaled down to {HEADROOM}", stacklevel=3)
+    return HEADROOM / peak
+
+
+def _scaled(samples: np.ndarray, gain: float) -> np.ndarray:
+    return samples if gain == 1.0 else samples * gain
+
+
+def _opus_options(path: Path, rate: int, channels: int, kbps: float | None) -> dict[str, Any]:
     """Opus has rates of its own, and a bit rate that libsndfile calls a level of compression from 0 to 1."""
     if path.suffix.lower() != ".opus":
         if kbps is not None:
             raise ValueError(f"{path}: kbps is for .opus only")
         return {}
-    if audio.rate not in OPUS_RATES:
+    if rate not in OPUS_RATES:
         allowed = ", ".join(map(str, OPUS_RATES))
-        raise ValueError(
-            f"{path} not written: Opus has no rate of {audio.rate} Hz, only {allowed}; resample first"
-        )
+        raise ValueError(f"{path} not written: Opus has no rate of {rate} Hz, only {allowed}; resample first")
     if kbps is None:
         return {}
     low, high = OPUS_KBPS
-    if not low * audio.channels <= kbps <= high * audio.channels:
-        raise ValueError(f"kbps must lie in {low}-{high} for each channel, got {kbps:g} for {audio.channels}")
-    level = (high - kbps / audio.channels) / (high - low)
+    if not low * channels <= kbps <= high * channels:
+        raise ValueError(f"kbps must lie in {low}-{high} for each channel, got {kbps:g} for {channels}")
+    level = (high - kbps / channels) / (high - low)
     return {"compression_level": level}
