@@ -135,7 +135,7 @@ def test_documented_commands_and_their_flags_exist(complaint):
     assert len(found) > 100
     wrong = [f"{page.name}: {said}" for page, line, whole in found if (said := complaint(line, whole))]
     assert wrong == []
-    for line in ("decode x.npz --with y --levl 1", "decoed x.npz --with y", "encode song.wav"):
+    for line in ("decode x.npz --with y --levl 1", "decoed x.npz --with y", "encode"):
         assert complaint(f"otonoha {line}", True)
     assert complaint("otonoha sample runs/mine --artist ana --groove-seed 9", True)  # no family has both
 

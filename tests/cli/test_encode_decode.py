@@ -106,7 +106,7 @@ def test_encode_makes_the_folder_of_its_codes(codec, song, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["encode", "song.wav"], "encode needs --with"),
+        (["encode", "nothere.wav"], "nothere.wav: no such file"),
         (["encode", "song.wav", "--with", "runs/nowhere"], "runs/nowhere: no such folder; a model is"),
         (["encode", "nan.wav", "--with", "CODEC"], "nan.wav: some samples are no numbers (NaN or inf"),
         (["encode", "nan.wav", "--with", "CODEC"], "the first at 0.023 s"),

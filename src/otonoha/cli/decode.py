@@ -22,7 +22,7 @@ class Options:
 
     file: Positional[str]
     """An .npz file that otonoha encode has written."""
-    with_: str
+    with_: str = "codec"
     """The codec that wrote it: a model folder or a name."""
     level: int = 0
     """Which level to decode: 0 is the finest."""

@@ -21,8 +21,8 @@ class Options:
 
     file: Positional[str]
     """A sound file of any length, rate and number of channels; it is read slice by slice."""
-    with_: str
-    """The codec: a model folder or a name (otonoha models)."""
+    with_: str = "codec"
+    """The codec: a model folder or a name (otonoha models). The one that ships when unset."""
     out: str | None = None
     """An .npz file or a folder; an .npz beside the recording when unset."""
     overwrite: bool = False
