@@ -51,6 +51,7 @@ def test_sample_writes_sound_picture_codes_and_how_to_make_them_again(otonoha, m
     assert load_tokens(tmp_path / "again/1.npz") == tokens
 
 
+@pytest.mark.filterwarnings("ignore:.*scaled down")  # an untrained codec is loud
 def test_notes_and_words_with_times_come_from_files(otonoha, refused, model, tmp_path):
     from symusic import Note, Score, Track
     from test_system_modern import built as modern

@@ -16,14 +16,17 @@ VERBS = {
     "compose": "write a new piece with a model that comes with the package: MIDI, sound, picture",
     "fit": "train a model on your own files or a named corpus, or go on with a run",
     "assemble": "make one model of a codec of sound and the trained priors of its levels",
+    "import-jukebox": "make a model of the published weights of the original Jukebox, which you have fetched",
     "sample": "write with any model: from nothing, after a prompt, as an answer or an accompaniment",
     "sweep": "turn a knob of a model step by step: what changes in which track, as picture and sound",
     "explain": "show what a model attends to and expects along a piece, or how its critic judges it",
+    "align": "find out when the words of a recording are sung: LRC, and a page in which they light up",
     "eval": "measure a model: likelihood, style beside real music, novelty",
     "render": "turn a score into sound",
     "encode": "turn a recording into the codes of a learned codec",
     "decode": "turn such codes into sound again, from any level",
-    "plot": "draw a piano-roll, the grid of a band, a spectrogram, learning curves",
+    "plot": "draw a piano-roll, the grid of a band, a spectrogram, learning curves, a map of artists",
+    "explore": "make a page of a folder of samples: search, look at, listen",
     "show": "print what a codec makes of a file",
     "data": "list, download and inspect the named corpora",
     "models": "list families, presets and the models that come with the package",
@@ -85,7 +88,7 @@ def _dispatch(args: list[str]) -> None:
         from otonoha.music.suggest import one_of
 
         verb = one_of(first, VERBS, "command")
-        importlib.import_module(f"otonoha.cli.{verb}").run(args[1:])
+        importlib.import_module(f"otonoha.cli.{verb.replace('-', '_')}").run(args[1:])
 
 
 def _line(error: BaseException) -> str:

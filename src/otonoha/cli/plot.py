@@ -1,4 +1,4 @@
-"""`otonoha plot`: a piano-roll, the grid of a band, a spectrogram, or the learning curves of a run."""
+"""`otonoha plot`: a piano-roll, the grid of a band, a spectrogram, the learning curves of a run, a map of artists."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from otonoha.cli import asked
+from otonoha.cli import asked, plot_map
 from otonoha.cli.encode import codec
 from otonoha.cli.flags import Positional, Values, flags_of, parse, word
 from otonoha.cli.output import Output
 from otonoha.music.suggest import one_of
 
 ABOUT = """Draw a picture of a file: a piano-roll or a grid of tracks and bars (scores), a spectrogram (sound),
-learning curves (run folders)."""
+learning curves (run folders), a map of the artists and genres that a model of sound has learnt."""
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -22,22 +22,32 @@ PICTURES = (".png", ".svg", ".pdf")
 class Options:
     """Options of plot."""
 
-    kind: Positional[Literal["roll", "grid", "spectrogram", "loss"]]
+    kind: Positional[Literal["roll", "grid", "spectrogram", "loss", "map"]]
     """What to draw."""
     file: Positional[str]
-    """A score for roll and grid, sound for spectrogram, a run folder or its log.jsonl for loss."""
+    """A score for roll and grid, sound for spectrogram, a run folder or its log.jsonl for loss, a model for map."""
     more: Positional[tuple[str, ...]] = ()
     """Further sounds, drawn below the first on the same axes and scale (spectrogram only)."""
     with_: str | None = None
     """A codec: below the sound stands what each of its levels makes of it (spectrogram only)."""
     out: str | None = None
-    """A .png, .svg or .pdf file, or a folder; a .png beside the file when unset."""
+    """A .png, .svg or .pdf file (a map may also be an .html page), or a folder; a .png beside the file when unset."""
     bars: str | None = None
     """Bars of the grid, such as 1-8 (grid only); all when unset."""
     columns: int | None = None
     """Bars side by side in the grid (grid only); 8 when unset."""
     figure: str | None = None
     """Which figure of the log to draw (loss only); loss when unset."""
+    names: Literal["artists", "genres"] | None = None
+    """Whose map (map only); both when unset."""
+    method: Literal["tsne", "pca"] | None = None
+    """How to arrange them (map only); t-SNE and principal components when unset."""
+    perplexity: float | None = None
+    """About how many neighbours count in t-SNE (map only); 30 when unset, less where there are few names."""
+    level: int | None = None
+    """The level whose prior is asked (map only); the coarsest when unset."""
+    most: int | None = None
+    """Only the first so many names of the table (map only): time grows with their square."""
     overwrite: bool = False
     """Replace an existing --out."""
 
@@ -49,6 +59,7 @@ def run(argv: Sequence[str]) -> None:
         "loss": ("figure",),
         "grid": ("bars", "columns"),
         "spectrogram": ("with_",),
+        "map": ("names", "method", "perplexity", "level", "most"),
     }.items():
         for name in options:
             if getattr(values, name) is not None and values.kind != kind:
@@ -56,19 +67,28 @@ def run(argv: Sequence[str]) -> None:
     if values.more and values.kind != "spectrogram":
         raise ValueError(f"plot {values.kind} draws one file; {values.more[0]!r} is one too many")
     source = Path(values.file).expanduser()
-    path = asked.target(values.out, _beside(source), ".png", overwrite=values.overwrite)
-    one_of(path.suffix.lower(), PICTURES, "kind of picture file")
+    path = asked.target(values.out, _beside(source, values.kind), ".png", overwrite=values.overwrite)
+    pages = (plot_map.PAGE,) if values.kind == "map" else ()
+    one_of(path.suffix.lower(), (*PICTURES, *pages), "kind of picture file")
+    if values.kind == "map":
+        plot_map.write(values, path)
+    else:
+        _draw(values, source, path)
+    Output().say(asked.shown_path(path))
+
+
+def _draw(values: Values, source: Path, path: Path) -> None:
     draw = {"roll": _roll, "grid": _grid, "spectrogram": _spectrogram, "loss": _loss}
     drawing = draw[values.kind](values, source)
     from otonoha.plots import canvas
 
     path.parent.mkdir(parents=True, exist_ok=True)
     canvas.save(drawing, path)
-    Output().say(asked.shown_path(path))
 
 
-def _beside(source: Path) -> Path:
-    return source / "loss" if source.is_dir() else source
+def _beside(source: Path, kind: str) -> Path:
+    """A picture of a folder lies in it, under the name of its kind."""
+    return source / kind if source.is_dir() else source
 
 
 def _roll(values: Values, source: Path) -> Any:

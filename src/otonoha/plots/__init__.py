@@ -15,6 +15,7 @@ PICTURES = (
     "attention",
     "conductor",
     "grid",
+    "label_map",
     "loss",
     "probabilities",
     "roll",

@@ -1,7 +1,6 @@
 """The attention page: one HTML file that plays a melody and shows what the network looked at, note by note.
 
-Everything is inside the file (`attention_page.html` is its template, the data are JSON): it asks no server
-for anything, and a content-security policy forbids it to. Weights travel as bytes: w = (byte / 255)².
+`attention_page.html` is its template, the data are JSON (see page.py). Weights travel as bytes: w = (byte / 255)².
 
 Axes: H heads, S steps of the melody, G generated steps (the last G of the S), M attended steps (the first M).
 For a melody that was written from nothing S = G = M; for a question and its answer M + G = S.
@@ -10,16 +9,15 @@ For a melody that was written from nothing S = G = M; for a question and its ans
 from __future__ import annotations
 
 import base64
-import html
-import json
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 from symusic import Score
 
 from otonoha.music.score import bar_table, melody, notes, seconds
+from otonoha.plots.page import page
+from otonoha.plots.page import safe_json as safe_json
 
 
 def attention_page(
@@ -52,17 +50,7 @@ def attention_page(
     }
     if probabilities is not None:
         data["chances"] = _chances(np.asarray(probabilities, dtype=float), weights.shape[1])
-    template = files("otonoha.plots").joinpath("attention_page.html").read_text("utf-8")
-    head, tail = template.split("__DATA__")
-    return head.replace("__TITLE__", html.escape(title or "Attention")) + safe_json(data) + tail
-
-
-def safe_json(data: Any) -> str:
-    """JSON that may stand inside a <script> element, whatever its strings hold."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
+    return page("attention_page.html", data, title=title or "Attention")
 
 
 def _with_heads(weights: np.ndarray, steps: int) -> np.ndarray:

@@ -52,7 +52,7 @@ def pooled_power(audio: Audio, edges: np.ndarray, seconds: float) -> np.ndarray:
     window = min(4096, 1 << max(round(np.log2(audio.rate * 0.09)), 6))
     hop = max(window // 4, round(seconds * audio.rate) // MOST_FRAMES, 1)
     power = np.square(magnitudes(mono, window, hop) * np.float32(4 / window))  # a sine of 1 reads 1
-    found = _pool(power, np.minimum(edges, audio.rate / 2) * window / audio.rate)
+    found = pool(power, np.minimum(edges, audio.rate / 2) * window / audio.rate)
     return np.where(edges[:-1, None] < audio.rate / 2, found, 0.0)
 
 
@@ -63,7 +63,7 @@ def levels_of(power: np.ndarray, loudest: float) -> np.ndarray:
     return 10 * np.log10(np.maximum(power / loudest, 10 ** (FLOOR / 10)))
 
 
-def _pool(power: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def pool(power: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """(bins, frames) -> (rows, frames): interpolated where rows are finer than bins, else the maximum."""
     centre = np.clip((edges[1:] + edges[:-1]) / 2, 0, len(power) - 1)
     below = np.minimum(centre.astype(int), len(power) - 2)
