@@ -30,7 +30,7 @@ def test_make_song_in_a_fresh_clone_twice(tmp_path):
         )
         assert done.returncode == 0, done.stderr[-2000:]
     songs = sorted(p.suffix for p in (clone / "songs").iterdir())
-    assert songs == [".mid", ".mid", ".png", ".png", ".wav", ".wav"]
+    assert songs == [".json", ".json", ".mid", ".mid", ".png", ".png", ".wav", ".wav"]
     changed = subprocess.run(
         ["git", "status", "--short"], cwd=clone, capture_output=True, text=True, check=True
     )

@@ -99,8 +99,9 @@ def test_sample_goes_on_after_a_recording_and_writes_finer_levels_later(otonoha,
 def test_compose_writes_sound(otonoha, refused, model, tmp_path, monkeypatch):
     answer = otonoha("compose", model, *SHORT, "--seed", "7")
     assert answer.status == 0, answer.err
-    names = ["sound-7.npz", "sound-7.png", "sound-7.wav"]
+    names = ["sound-7.json", "sound-7.npz", "sound-7.png", "sound-7.wav"]
     assert sorted(p.name for p in (tmp_path / "songs").iterdir()) == names
+    assert json.loads((tmp_path / "songs/sound-7.json").read_text("utf-8"))["seed"] == 7
     assert "--sound has no effect: melody writes notes" in refused("compose", "melody", "--sound")
     for option in (["--no-sound"], ["--soundfont", "x.sf2"]):
         assert "has no effect" in refused("compose", model, *SHORT, *option)

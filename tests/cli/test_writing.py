@@ -20,7 +20,8 @@ def test_compose_writes_score_sound_and_picture_and_says_how_to_make_them_again(
     answer = otonoha("compose", run_folder, "--bars", "4", "--seed", "7")
     assert answer.status == 0, answer.err
     songs = tmp_path / "songs"
-    assert sorted(p.name for p in songs.iterdir()) == ["tune-7.mid", "tune-7.png", "tune-7.wav"]
+    names = ["tune-7.json", "tune-7.mid", "tune-7.png", "tune-7.wav"]
+    assert sorted(p.name for p in songs.iterdir()) == names
     for name in (
         "songs/tune-7.mid",
         "songs/tune-7.wav",

@@ -89,7 +89,8 @@ def turned(values: Values, flags: Sequence[Flag], own: Sequence[Flag]) -> dict[s
     mine = {f.name for f in own}
     given = {f.name: getattr(values, f.name) for f in flags if f.name not in mine}
     given = {name: value for name, value in given.items() if value is not None}
-    return {**given, "lyrics": words_from(given["lyrics"])} if "lyrics" in given else given
+    readers = {"lyrics": words_from, "notes": notes_from}
+    return {n: readers[n](v) if n in readers and isinstance(v, str) else v for n, v in given.items()}
 
 
 def seed_of(values: Values) -> int:
@@ -221,12 +222,20 @@ def sound_from(path: str) -> Any:
 
 
 def words_from(text: str) -> str:
-    """The words themselves, or those in a .txt or .lrc file."""
+    """The words themselves, or those in a .txt or .lrc file, as LRC where they have times."""
     if Path(text).suffix.lower() not in (".txt", ".lrc"):
         return text
-    from otonoha.io.lrc import read_lyrics
+    from otonoha.io.lrc import lrc_text, read_lyrics
 
-    return read_lyrics(Path(text).expanduser()).text
+    found = read_lyrics(Path(text).expanduser())
+    return lrc_text(found) if found.timed else found.text
+
+
+def notes_from(text: str) -> Any:
+    """Notes as they are typed, or the score in a file."""
+    from otonoha.io.files import SCORE_SUFFIXES
+
+    return score_from(text) if Path(text).suffix.lower() in (*SCORE_SUFFIXES, ".abc") else text
 
 
 def shown_path(path: Path) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 from otonoha.cli import asked
 from otonoha.cli.flags import Positional, Values, command, flags_of, parse
-from otonoha.cli.output import Output, bold, count
+from otonoha.cli.output import Output, bold
+from otonoha.cli.takes import beside, in_words, remember
 
 ABOUT = "Write a new piece: MIDI, sound and a picture of it; with --sound, sound that no score stands behind."
 OF_SOUND = "sound"
@@ -55,7 +56,10 @@ def run(argv: Sequence[str]) -> None:
     with asked.folder_for(Path(values.out).expanduser()):
         takes = _compose(values, asked.turned(values, flags, own), seed, output)
     again = command("compose", flags, values, seed=seed, json=False)
+    told = {"model": values.model, "n": values.n, "command": again}
     pieces = [_write(take, i, seed, values, output) for i, take in enumerate(takes)]
+    for take, files in zip(takes, pieces, strict=True):
+        remember(take, files["picture"], told)
     synthesiser = None if values.no_sound or sounds else _synthesiser(values.soundfont)
     for take, files in zip(takes, pieces, strict=True):
         _tell(take, files, synthesiser, output)
@@ -139,7 +143,7 @@ def _write(take: Any, index: int, seed: int, values: Values, output: Output) -> 
 
     stem = values.name or f"tune-{seed}"
     stem = stem if values.n == 1 else f"{stem}-{index}"
-    endings = [".mid", ".png"] if values.no_sound else [".mid", ".wav", ".png"]
+    endings = [".mid", ".png", ".json"] if values.no_sound else [".mid", ".wav", ".png", ".json"]
     base = asked.free_stem(Path(values.out).expanduser(), stem, endings)
     files: dict[str, Any] = {"midi": write(take.music, f"{base}.mid")}
     if not values.no_sound:
@@ -151,12 +155,11 @@ def _write(take: Any, index: int, seed: int, values: Values, output: Output) -> 
 
 
 def _write_sound(take: Any, index: int, seed: int, values: Values) -> dict[str, Any]:
-    from otonoha.cli.sample import beside
     from otonoha.io.files import write
 
     stem = values.name or f"sound-{seed}"
     stem = stem if values.n == 1 else f"{stem}-{index}"
-    base = asked.free_stem(Path(values.out).expanduser(), stem, [".wav", ".png", ".npz"])
+    base = asked.free_stem(Path(values.out).expanduser(), stem, [".wav", ".png", ".npz", ".json"])
     path = write(take.music, f"{base}.wav")
     return {"sound": path, "seconds": round(take.music.seconds, 2), **beside(take, path)}
 
@@ -179,16 +182,3 @@ def _tell(take: Any, files: dict[str, Any], synthesiser: str | None, output: Out
         minutes, seconds = divmod(round(files["seconds"]), 60)
         output.say(f"  {asked.shown_path(files['sound'])}  ({minutes}:{seconds:02d}, by {synthesiser})")
     output.say(f"  {asked.shown_path(files['picture'])}")
-
-
-def in_words(score: Any) -> str:
-    """Such as "16 bars in D minor, 3/4, 61 notes"."""
-    from otonoha.music.score import bar_table, key_map
-
-    bars = bar_table(score)
-    keys = [str(key) for _, key in key_map(score)][:1]
-    metre = [f"{bars.numerator[0]}/{bars.denominator[0]}"] if len(bars) else []
-    notes = sum(len(track.notes) for track in score.tracks)
-    full = len(bars) - bars.first_is_pickup
-    in_key = f" in {keys[0]}" if keys else ""
-    return ", ".join([count(full, "bar") + in_key, *metre, count(notes, "note")])

@@ -184,7 +184,7 @@ def _score(path: Path, faults: list[str]) -> Any:
 
 def _of_score(score: Any) -> dict[str, str]:
     """What a score says of itself, and what it is in words."""
-    from otonoha.cli.compose import in_words
+    from otonoha.cli.takes import in_words
 
     told = {name: values[0][1] for name in ("title", "composer", "style") if (values := marker(score, name))}
     return {**told, "music": in_words(score)}

@@ -4,7 +4,6 @@ the codes.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, Literal, get_args
 from otonoha.cli import asked
 from otonoha.cli.flags import Flag, Positional, Values, command, flags_of, parse
 from otonoha.cli.output import Output
+from otonoha.cli.takes import beside, in_words, remember
 
 ABOUT = """Write with a model: from nothing, after a prompt, as an answer to one, as its accompaniment, in its gaps.
 `otonoha sample MODEL --help` shows what can be turned on that model, with its defaults."""
@@ -187,27 +187,13 @@ def _drain(
 
 def _write(take: Any, place: Place, values: Values, again: str) -> dict[str, Any]:
     """One take and, beside it, the request it came from."""
-    import dataclasses
-
-    from otonoha import __version__
     from otonoha.io.files import write
 
     path = write(take.music, place.path())
     files = beside(take, path) if hasattr(take.music, "rate") else {}
-    controls = {k: v for k, v in dataclasses.asdict(take.request.controls).items() if v is not None}
-    told = {
-        "otonoha": __version__,
-        "model": values.model,
-        "fingerprint": take.request.model,
-        "task": type(take.request.task).__name__,
-        "prompt": values.prompt,
-        "controls": controls,
-        "seed": take.request.seed,
-        "n": values.n,
-        "index": take.request.index,
-        "command": again,
-    }
-    path.with_suffix(".json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    told = remember(
+        take, path, {"model": values.model, "prompt": values.prompt, "n": values.n, "command": again}
+    )
     return {"file": path, **files, "words": in_words(take.music), **told}
 
 
@@ -218,20 +204,3 @@ def remaining(event: Any) -> str:
     if not hasattr(event, "level"):
         return ""
     return f", level {event.level}" + ("" if event.left is None else f", {clock(event.left)} left")
-
-
-def beside(take: Any, path: Path) -> dict[str, Path]:
-    """The picture and the codes of a take of sound."""
-    from otonoha.plots import canvas
-    from otonoha.plots.spectrogram import spectrogram
-    from otonoha.tokens.files import save_tokens
-
-    drawn = canvas.save(spectrogram(take.music, title=path.name), path.with_suffix(".png"))
-    return {"picture": drawn, "codes": save_tokens(take.tokens, path.with_suffix(".npz"))}
-
-
-def in_words(music: Any) -> str:
-    """Such as "16 bars in D minor, 3/4, 61 notes", or "10.0 s of sound"."""
-    from otonoha.cli import compose
-
-    return f"{music.seconds:.1f} s of sound" if hasattr(music, "rate") else compose.in_words(music)
