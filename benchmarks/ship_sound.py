@@ -1,6 +1,6 @@
 """Train, measure and pack priors for sound: the design `modern` over a learned codec, all levels at most 10 MB.
 
-    python benchmarks/ship_sound.py --codec codec --rendered DIR        # one core; goes on where it stopped
+    python benchmarks/ship_sound.py --codec runs/codec --rendered DIR        # one core; goes on where it stopped
     python benchmarks/ship_sound.py --rendered DIR --minutes 40 15 15   # CPU minutes of the top and the upsamplers
     python benchmarks/ship_sound.py --rendered DIR --pack               # measures and packs what there is
 
@@ -251,7 +251,7 @@ def made(said: Any) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """The command."""
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--codec", default="codec", help="name or folder of a codec of sound")
+    asked.add_argument("--codec", default="runs/codec", help="name or folder of a codec of sound")
     asked.add_argument("--rendered", nargs="+", required=True, help="folders of rendered scores")
     asked.add_argument("--recipe", choices=list(RECIPES), default="core")
     asked.add_argument("--minutes", nargs="*", type=float, help="of CPU time, the coarsest level first")

@@ -1,16 +1,13 @@
 """The lyrics page: one HTML file that plays a recording while its words light up, with what they were read from.
 
-Everything is inside the file, the sound too (as FLAC, one channel): it asks no server for anything, and a
-content-security policy forbids it to. `lyrics_page.html` is its template, the data are JSON. Axes: F frames, L
-characters of the text; in the page at most so many of both as can be seen.
+Everything is inside the file (page.py), the sound too, as FLAC of one channel; `lyrics_page.html` is its template.
+Axes: F frames, L characters of the text; in the page at most so many of both as can be seen.
 """
 
 from __future__ import annotations
 
 import base64
-import html
 import tempfile
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ import numpy as np
 from otonoha.io.audio_files import write_audio
 from otonoha.music.audio import Audio
 from otonoha.music.sung_text import Line, SungText
-from otonoha.plots.html import safe_json
+from otonoha.plots.page import page
 
 MOST = (1400, 500)
 """Frames and characters of the picture, at most."""
@@ -52,9 +49,7 @@ def lyrics_page(
                 f"weights must be (frames, {len(text.text)}) for these lyrics, got {weights.shape}"
             )
         data["picture"] = _picture(weights, path, frame)
-    template = files("otonoha.plots").joinpath("lyrics_page.html").read_text("utf-8")
-    head, tail = template.split("__DATA__")
-    return head.replace("__TITLE__", html.escape(title or "Lyrics")) + safe_json(data) + tail
+    return page("lyrics_page.html", data, title=title or "Lyrics")
 
 
 def _segments(line: Line) -> list[list[Any]]:

@@ -16,14 +16,13 @@ from otonoha.models.jukebox.batches_lyrics import (
     character_times,
     plain,
     sung,
-    sung_window,
     timed,
     under_notes,
     words_of,
 )
 from otonoha.models.jukebox.batches_songs import songs
 from otonoha.models.jukebox.codes_corpus import coded
-from otonoha.models.jukebox.labels import lyric_window
+from otonoha.models.jukebox.labels import lyric_window, sung_window
 from otonoha.music.piece import Piece
 from otonoha.tokens.lyrics import Lyrics
 from otonoha.tokens.lyrics_jukebox import JukeboxLyrics

@@ -343,7 +343,7 @@ def test_coarser_codes_stand_over_finer_ones():
 # -- config, folders ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["modern_tiny", "modern_top", "modern_up"])
+@pytest.mark.parametrize("name", ["modern_tiny", "modern_top", "modern_up", "modern_delayed"])
 def test_presets_count_their_parameters(name):
     model = Jukebox(name)
     assert isinstance(model, ModernJukebox)

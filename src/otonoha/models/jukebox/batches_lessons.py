@@ -25,10 +25,11 @@ from otonoha.models.jukebox.batches import CodeBatch, HeldOut, Telling, Windows
 from otonoha.models.jukebox.batches_loss import codes_per_second, masked_loss
 from otonoha.models.jukebox.batches_lyrics import LyricCodec, words_of
 from otonoha.models.jukebox.batches_songs import Song, Songs, durations_of, seconds_of, songs
-from otonoha.models.jukebox.batches_views import LevelView
+from otonoha.models.jukebox.batches_views import DelayView, LevelView
 from otonoha.models.jukebox.codes_corpus import SoundCodec, Told, coded
 from otonoha.models.jukebox.config import Config
 from otonoha.models.jukebox.labels import Names
+from otonoha.models.jukebox.modern_config import delays_of
 from otonoha.models.jukebox.windows import Shape
 from otonoha.music.piece import Piece
 from otonoha.tokens.lyrics import FIRST_CHARACTER, Lyrics
@@ -119,9 +120,11 @@ def learnt(config: Config, pieces: Sequence[Piece], *, least: int = 1) -> Lesson
     return Lessons(names, lyrics)
 
 
-def view_of(config: Config) -> LevelView:
+def view_of(config: Config) -> LevelView | DelayView:
     """What a prior writes; upper codes only where it looks at them."""
     modern = config.modern is not None
+    if config.modern is not None and config.modern.mode == "delayed":
+        return DelayView(delays_of(config), Shape(config.context, config.hops[-1]))
     ratio = config.ratio if modern or config.conditioner is not None else 0
     return LevelView(config.level, Shape(config.context, config.hops[config.level], ratio), every=modern)
 

@@ -2,7 +2,7 @@
 
 The words come from the labels `lrc` (lyrics with times) and `lyrics` of a recording, else from under the notes of its
 score. Where it is known when they are sung, a window sees the characters around the middle of those that are sung in
-it; else the text is taken to be sung evenly (labels.lyric_window). Axes: S characters of a song, n of a window.
+it (labels.sung_window); else the text is taken to be sung evenly (labels.lyric_window). Axis: S characters of a song.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import numpy as np
 from symusic import Score
 
-from otonoha.models.jukebox.labels import NONE
 from otonoha.music.piece import Piece
 from otonoha.music.sung_text import Line, SungText, Word
 from otonoha.music.time import last_tick, seconds
@@ -87,6 +86,11 @@ def timed(lrc: str) -> SungText:
     return SungText(tuple(lines))
 
 
+def said(text: str) -> SungText:
+    """Words as a person gives them: LRC where any line begins with a time, else plain text."""
+    return timed(text) if any(_ROW.match(row) for row in text.splitlines()) else plain(text)
+
+
 def _pairs(parts: list[str]) -> zip:
     return zip(parts[1::3], parts[2::3])
 
@@ -99,7 +103,7 @@ def words_of(piece: Piece) -> SungText | None:
             lrc
         )  # else the lyrics are another's: a table knows better than the file beside the recording
     if text:
-        return timed(text) if any(_ROW.match(row) for row in text.splitlines()) else plain(text)
+        return said(text)
     if piece.load_score is None:
         return None
     score = piece.score()
@@ -156,14 +160,3 @@ def character_times(words: SungText) -> np.ndarray | None:
     order = np.argsort(known, kind="stable")
     found = np.interp(np.arange(len(words.text)), known[order], when[order])
     return np.maximum.accumulate(found)
-
-
-def sung_window(times: np.ndarray, n: int, start: float, stop: float) -> np.ndarray:
-    """(n,) indices into lyrics whose characters have times: `n` around the middle of those that are sung from `start`
-    to `stop` (seconds); −1, in front, where there is no character.
-    """
-    if len(times) <= n:
-        return np.concatenate([np.full(n - len(times), NONE), np.arange(len(times))])
-    begin, end = np.searchsorted(times, [start, stop])
-    first = min(max(int(begin + end) // 2 - n // 2, 0), len(times) - n)
-    return np.arange(first, first + n)

@@ -18,12 +18,19 @@ from otonoha.models.jukebox.batches_lyrics import (
     SILENT,
     LyricCodec,
     sung,
-    sung_window,
     words_of,
 )
 from otonoha.models.jukebox.codes_corpus import Coded, CodedCorpus
 from otonoha.models.jukebox.codes_store import Layout
-from otonoha.models.jukebox.labels import NONE, Label, Names, genre_names, lyric_window, normalised
+from otonoha.models.jukebox.labels import (
+    NONE,
+    Label,
+    Names,
+    genre_names,
+    lyric_window,
+    normalised,
+    sung_window,
+)
 from otonoha.models.jukebox.modern_config import SCORE
 from otonoha.models.jukebox.modern_score import roll
 from otonoha.models.jukebox.vocabulary import many, style_of, unknown

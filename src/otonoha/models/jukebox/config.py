@@ -271,8 +271,13 @@ class Config(Layers):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "hops", tuple(int(h) for h in self.hops))
-        if not self.hops or any(a < 1 or b % a or a == b for a, b in zip(self.hops, [*self.hops[1:], 0])):
+        if not self.hops or any(a < 1 or b % a for a, b in zip(self.hops, [*self.hops[1:], 0])):
             raise ValueError(f"hops must be multiples of each other, the finest first, got {self.hops}")
+        together = self.modern is not None and self.modern.mode == "delayed"
+        if len(set(self.hops)) < len(self.hops) and not together:
+            raise ValueError(
+                f"hops must differ, got {self.hops}: several codes for the same time take a prior of the mode delayed"
+            )
         if self.level >= len(self.hops):
             raise ValueError(f"level must be within 0 … {len(self.hops) - 1}, got {self.level}")
         if self.modern is not None:

@@ -144,6 +144,8 @@ class Label:
     """A blend of styles in place of artist and genres (which then name its heaviest part)."""
     notes: np.ndarray | None = field(default=None, compare=False)
     """(N, 3) the notes that sound: begin and end in seconds of the song, pitch (design modern)."""
+    times: np.ndarray | None = field(default=None, compare=False)
+    """(S,) when each character of the lyrics is sung, in seconds of the song, where that is known."""
 
     def row(self, at: int, length: int) -> np.ndarray:
         """The label row of a window of `length` samples, `at` samples into the piece: int64."""
@@ -156,9 +158,13 @@ class Label:
         words = tuple((genre, 1.0) for genre in self.genres if genre != NONE)
         return Mix(Blend(((0.0, ((self.artist, 1.0),)),)), Blend(((0.0, words),)))
 
-    def characters(self, at: int, length: int, n: int) -> np.ndarray:
-        """(n,) ids of the lyrics that such a window sees."""
-        seen = lyric_window(len(self.lyrics), n, self.total, self.offset + at, length, single=True)
+    def characters(self, at: int, length: int, n: int, rate: int = 44100) -> np.ndarray:
+        """(n,) ids of the lyrics that such a window sees; `rate`: samples per second."""
+        if self.times is None:
+            seen = lyric_window(len(self.lyrics), n, self.total, self.offset + at, length, single=True)
+        else:
+            start = (self.offset + at) / rate
+            seen = sung_window(self.times, n, start, start + length / rate)
         ids = np.array([*self.lyrics, 0], np.int64)
         return ids[seen]  # the index −1, no character, finds the 0 at the end
 
@@ -179,6 +185,17 @@ def lyric_window(
     number: Callable[[float], Any] = np.float32 if single else float
     middle = int(number(characters) * (number(offset) + number(length / 2)) / number(total))
     first = min(max(middle - n // 2, 0), characters - n)
+    return np.arange(first, first + n)
+
+
+def sung_window(times: np.ndarray, n: int, start: float, stop: float) -> np.ndarray:
+    """(n,) indices into lyrics whose characters have times: `n` around the middle of those that are sung from `start`
+    to `stop` (seconds); −1, in front, where there is no character.
+    """
+    if len(times) <= n:
+        return np.concatenate([np.full(n - len(times), NONE), np.arange(len(times))])
+    begin, end = np.searchsorted(times, [start, stop])
+    first = min(max(int(begin + end) // 2 - n // 2, 0), len(times) - n)
     return np.arange(first, first + n)
 
 

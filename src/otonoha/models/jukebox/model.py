@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,9 @@ from otonoha.models.jukebox.network_step import WindowStep
 from otonoha.models.jukebox.presets import PRESETS
 from otonoha.music.suggest import one_of
 from otonoha.tokens.base import Codec
+
+if TYPE_CHECKING:
+    from otonoha.models.jukebox.alignment import Alignment, Head
 
 ENGINES = ("float", "native", "auto")
 CODEC = Path("parts") / "codec"
@@ -55,9 +58,11 @@ class Jukebox(Learning):
         described = PRESETS.get(config) if isinstance(config, str) else config
         if options.get("modern", getattr(described, "modern", None)) is None:
             return super().__new__(cls)
-        from otonoha.models.jukebox.modern_model import ModernJukebox
+        from otonoha.models.jukebox import modern_delayed, modern_model
 
-        return cast(Self, super().__new__(cast(Any, ModernJukebox)))
+        mode = getattr(options.get("modern", getattr(described, "modern", None)), "mode", None)
+        kind = modern_delayed.DelayedJukebox if mode == "delayed" else modern_model.ModernJukebox
+        return cast(Self, super().__new__(cast(Any, kind)))
 
     # -- what sampling asks ------------------------------------------------------------------------------
 
@@ -250,6 +255,18 @@ class Jukebox(Learning):
             self.network(self._checked(codes), step.condition.of(len(codes)), record)
         S, first = self.n_lyrics, self.config.prefix
         return {layer: found[0][:, :, first:, :S] for layer, found in record.items()}
+
+    def align(self, music: Any, lyrics: Any, **asked: Any) -> Alignment:
+        """When the words of a recording are sung; see alignment.align."""
+        from otonoha.models.jukebox.alignment import align
+
+        return align(self, music, lyrics, **asked)
+
+    def choose_head(self, pieces: Any) -> Head:
+        """The head to align by, chosen on recordings with lyrics and kept; see alignment.choose_head."""
+        from otonoha.models.jukebox.alignment import choose_head
+
+        return choose_head(self, pieces)
 
     # -- conditions, checked -----------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from otonoha.models.jukebox.delays import Delays
 from otonoha.music.suggest import one_of
 from otonoha.train.settings import Settings
 
@@ -29,8 +30,9 @@ ORIGINAL_ONLY = (
 class Modern:
     """What a prior of the design `modern` has of its own."""
 
-    mode: Literal["causal", "masked"] = "causal"
-    """causal: code after code; masked: every code sees both sides, many are written at once."""
+    mode: Literal["causal", "masked", "delayed"] = "causal"
+    """causal: code after code; masked: every code sees both sides, many are written at once; delayed: the codes of all
+    levels by one prior of the coarsest level, several a step (delays.py)."""
     kv_heads: int = 2
     """Heads of keys and values; each serves heads / kv_heads queries."""
     feedforward: int = 512
@@ -51,8 +53,8 @@ class Modern:
             if name in RANGES and not RANGES[name][0] <= value <= RANGES[name][1]:
                 low, high = RANGES[name]
                 raise ValueError(f"{name} must be within {low:g} … {high:g}, got {value:g}")
-        if self.mode == "causal" and self.masks != "cosine":
-            raise ValueError("masks has no effect in the mode causal")
+        if self.mode != "masked" and self.masks != "cosine":
+            raise ValueError(f"masks has no effect in the mode {self.mode}")
 
 
 def check(config: Any) -> None:
@@ -70,6 +72,11 @@ def check(config: Any) -> None:
         raise ValueError(
             "the design modern reads lyrics in front of the codes: lyrics must be of the design single"
         )
+    if modern.mode == "delayed" and config.level != len(config.hops) - 1:
+        top = len(config.hops) - 1
+        raise ValueError(
+            f"the mode delayed writes all levels, from the coarsest: level must be {top}, got {config.level}"
+        )
     if config.ratio and config.context % config.ratio:
         raise ValueError(f"context must be a multiple of {config.ratio}, got {config.context}")
 
@@ -78,12 +85,25 @@ SCORE = 128 * 2 + 1
 """Numbers of a frame of notes: which pitches begin, which sound, and 1 where notes are told at all."""
 
 
+def delays_of(config: Any) -> Delays:
+    """The delay pattern of all levels, in the mode delayed."""
+    hops = config.hops
+    return Delays(tuple(hops[-1] // hop for hop in hops), (config.codes,) * len(hops))
+
+
+def symbols_of(config: Any) -> int:
+    """Symbols of codes: those of a level, or of all streams side by side and the pad."""
+    if config.modern.mode != "delayed":
+        return int(config.codes)
+    return delays_of(config).streams * int(config.codes) + 1
+
+
 def parameters(config: Any) -> int:
     """How many weights the network will have."""
     W, modern, labels = config.width, config.modern, config.labels
     keys = modern.kv_heads * (W // config.heads)
     layer = 2 * W * (W + keys) + 3 * W * modern.feedforward + 2 * W
-    found = config.layers * layer + W + (config.shift + config.codes + 1) * W
+    found = config.layers * layer + W + (config.shift + symbols_of(config) + 1) * W
     found += 0 if labels is None else (labels.artists + labels.genres + 3 * labels.time_bins) * W
     coarser = len(config.hops) - 1 - config.level
     return found + (coarser * config.codes + config.ratio) * W + SCORE * W * modern.score
@@ -117,6 +137,8 @@ TOP: dict[str, Any] = {
     "train": TRAIN,
 }
 """Preset `modern_top`: 12 seconds at a time."""
+DELAYED = Modern(mode="delayed", kv_heads=3, feedforward=512, score=True)
+"""Preset `modern_delayed`: as `modern_top`, but all levels."""
 UP: dict[str, Any] = {
     **CODES,
     "level": 1,

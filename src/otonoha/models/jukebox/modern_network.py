@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from otonoha.models.jukebox.conditioning import Condition, LabelConditioner
 from otonoha.models.jukebox.config import Config
-from otonoha.models.jukebox.modern_config import SCORE
+from otonoha.models.jukebox.modern_config import SCORE, symbols_of
 from otonoha.nn.llama import ADDED, Llama, LlamaShape
 
 STD = 0.02
@@ -66,7 +66,7 @@ class ModernNetwork(nn.Module):
         self.config, W = config, config.width
         self.llama = Llama(
             LlamaShape(
-                vocab=config.shift + config.codes + 1,
+                vocab=config.shift + symbols_of(config) + 1,
                 width=W,
                 layers=config.layers,
                 heads=config.heads,
@@ -91,7 +91,12 @@ class ModernNetwork(nn.Module):
     @property
     def special(self) -> int:
         """The symbol BEGIN, or MASK."""
-        return self.config.shift + self.config.codes
+        return self.config.shift + self.symbols
+
+    @property
+    def symbols(self) -> int:
+        """How many symbols of codes there are."""
+        return symbols_of(self.config)
 
     @property
     def device(self) -> torch.device:
@@ -154,10 +159,15 @@ class ModernNetwork(nn.Module):
 
     # -- logits ------------------------------------------------------------------------------------------
 
-    def forward(self, codes: Tensor, condition: Condition) -> Tensor:
-        """Causal: codes (B, T) -> logits (B, S + T, V - 1) of characters and codes, each given those before."""
+    def forward(self, codes: Tensor, condition: Condition, more: Tensor | None = None) -> Tensor:
+        """Causal: codes (B, T) -> logits (B, S + T, V - 1) of characters and codes, each given those before. `more`
+        (B, T, W): what is added to the vectors of the codes.
+        """
         tokens = self.begun(codes + self.config.shift, condition)[:, :-1]
-        hidden = self.llama.hidden(tokens, {ADDED: self._cut(condition, tokens)})
+        added = self._cut(condition, tokens)
+        if more is not None:
+            added = added + F.pad(more[:, :-1], (0, 0, tokens.shape[1] - more.shape[1] + 1, 0))
+        hidden = self.llama.hidden(tokens, {ADDED: added})
         return F.linear(hidden, self.llama.model.embed_tokens.weight[: self.special])
 
     def begun(self, tokens: Tensor, condition: Condition) -> Tensor:

@@ -37,7 +37,8 @@ def step(order: Order, codes: Codes, level: Any, group: Sequence[Window]) -> Any
         rows = _tensor(np.stack([label.row(at, length) for label, at in starts]))
         rest |= _mixes(order, codes, level, group, labels)
     if level.n_lyrics:
-        lyrics = _tensor(np.stack([label.characters(at, length, level.n_lyrics) for label, at in starts]))
+        seen = [label.characters(at, length, level.n_lyrics, order.rate) for label, at in starts]
+        lyrics = _tensor(np.stack(seen))
     if level.scored and any(label.notes is not None for label in labels):
         rest["score"] = _tensor(np.stack([_notes(label, at, level, order.rate) for label, at in starts]))
     return level.step(rows, lyrics, upper, **rest)

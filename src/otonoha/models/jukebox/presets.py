@@ -136,6 +136,7 @@ TINY_UP = replace(TINY, level=0, conditioner=Conditioner(width=16, depth=2, dila
 OWN = Labels(time_bins=32, shortest=0.0)
 MODERN_TOP = Config(labels=replace(OWN, artists=256, genres=64), **modern_config.TOP)
 MODERN_UP = Config(labels=replace(OWN, artists=256, genres=64), **modern_config.UP)
+MODERN_DELAYED = replace(MODERN_TOP, modern=modern_config.DELAYED)
 MODERN_TINY = Config(labels=replace(OWN, artists=4, genres=6, most_genres=2), **modern_config.TINY)
 
 PRESETS = {
@@ -154,5 +155,6 @@ PRESETS = {
     "small_upsampler": SMALL_UPSAMPLER,
     "modern_top": MODERN_TOP,
     "modern_up": MODERN_UP,
+    "modern_delayed": MODERN_DELAYED,
     "modern_tiny": MODERN_TINY,
 }

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from otonoha.models.jukebox import modern_sampling, sampling_parallel
+from otonoha.models.jukebox import modern_sampling, sampling_delayed, sampling_parallel
 from otonoha.models.jukebox.blend import packed
 from otonoha.models.jukebox.codes import UNKNOWN, Codes, reach
 from otonoha.models.jukebox.labels import Label
 from otonoha.models.jukebox.sampling_live import Live
-from otonoha.models.jukebox.sampling_order import Blending, Level, Order, Run, planned
+from otonoha.models.jukebox.sampling_order import Blending, Level, Order, Run, is_delayed, planned
 from otonoha.models.jukebox.sampling_pace import Going, Pace
 from otonoha.models.jukebox.windows import Window
 from otonoha.sample.choose import draw, probabilities
@@ -96,8 +96,8 @@ def sample(
     for run in todo:
         for drawn, place, fresh in writer.walk(run):
             for one in live:
-                if one.level == run.level:
-                    one.push(writer.codes, place)
+                if one.level == run.level or run.streams > 1:
+                    one.push(writer.codes, place * order.codes.hops[run.level] // order.codes.hops[one.level])
             yield replace(pace.told(run.level, drawn, fresh), codes=writer.codes)
     for one in live:
         one.finish(writer.codes)
@@ -123,6 +123,9 @@ class Writer:
         level = self.order.levels[run.level]
         if getattr(level, "masked", False):
             yield from sampling_parallel.walk(self, level, run)
+            return
+        if is_delayed(level):
+            yield from sampling_delayed.walk(self, level, run)
             return
         if not run.together:
             for window in run.phases[0]:
@@ -193,7 +196,7 @@ class Writer:
             rows = _tensor(np.stack([label.row(at, length) for label, at in starts]))
         lyrics = None
         if level.n_lyrics:
-            seen = [label.characters(at, length, level.n_lyrics) for label, at in starts]
+            seen = [label.characters(at, length, level.n_lyrics, self.order.rate) for label, at in starts]
             lyrics = _tensor(np.stack(seen))
         if rows is None or all(label.mix is None for label in labels):
             return level.step(rows, lyrics, upper)

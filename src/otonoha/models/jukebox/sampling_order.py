@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -69,7 +69,7 @@ class How:
     parallel: bool = False
     """All windows at once, then the codes after every seam anew (windows.side_by_side, windows.repairs)."""
     repair: int = 0
-    """Codes written anew after a seam; 0: half a window."""
+    """Codes written anew after a seam; 0: half a window, of a masked prior a quarter: so it sees what lies behind."""
     rows: int = 64
     """The most windows that are computed together when `parallel`."""
     guidance: float = 1.0
@@ -114,10 +114,14 @@ class Run:
     last: int
     phases: tuple[tuple[Window, ...], ...]
     together: bool
+    streams: int = 1
+    """Codes of a position that are written together: more than 1 by the delay pattern."""
 
     @property
     def draws(self) -> int:
         """How many codes are drawn in it."""
+        if self.streams > 1:
+            return self.streams * (self.last - self.first)
         return sum(window.new for phase in self.phases for window in phase)
 
 
@@ -142,7 +146,8 @@ def planned(order: Order) -> list[Run]:
 
 
 def _run(order: Order, level: int, written: Mapping[int, np.ndarray], first: int, last: int) -> Run:
-    shape, how, there = shape_of(order.levels[level]), order.settings(level), written[level]
+    prior, how, there = order.levels[level], order.settings(level), written[level]
+    shape, masked = shape_of(prior), getattr(prior, "masked", False)
     history = lead(there, first)
     if shape.ratio:
         above = written[level + 1]
@@ -154,18 +159,58 @@ def _run(order: Order, level: int, written: Mapping[int, np.ndarray], first: int
                 f"level {level + 1} is written only up to {end * shape.hop / order.rate:.2f} s"
             )
         history = min(history, first - (at - lead(above, at)) * shape.ratio)
+    if is_delayed(prior):
+        return _run_delayed(order, level, there, first, last)
     if how.parallel:
         apart = windows.side_by_side(shape, first, last, total=len(there))
-        again = windows.repairs(shape, apart, history=history, length=how.repair)
+        length = how.repair or (max(shape.step, shape.down(shape.n_ctx // 4)) if masked else 0)
+        again = windows.repairs(shape, apart, history=history, length=length)
         return Run(level, first, last, (tuple(apart), tuple(again)), together=True)
-    if how.hop is None:
-        found = [windows.at_the_end(shape, first, last - first)]
-        if found[0].given > history:
-            raise ValueError("one window at the end needs everything before it to be written")
-    else:
-        hop = windows.hop_of(shape, how.hop)
-        found = windows.plan(shape, first, last, total=len(there), hop=hop, history=history)
+    found = _in_turn(shape, how.hop, first, last, total=len(there), history=history)
     return Run(level, first, last, (tuple(found),), together=False)
+
+
+def _in_turn(
+    shape: Shape, hop: float | None, first: int, last: int, *, total: int, history: int
+) -> list[Window]:
+    """Windows one after the other."""
+    if hop is not None:
+        step = windows.hop_of(shape, hop)
+        return windows.plan(shape, first, last, total=total, hop=step, history=history)
+    found = windows.at_the_end(shape, first, last - first)
+    if found.given > history:
+        raise ValueError("one window at the end needs everything before it to be written")
+    return [found]
+
+
+def _run_delayed(order: Order, level: int, there: np.ndarray, first: int, last: int) -> Run:
+    """Windows of the steps that write the positions first … last - 1 by a delay pattern."""
+    prior: Any = order.levels[level]
+    longest, history = prior.delays.longest, lead(there, first)
+    # of a stretch that does not begin with the piece the first steps are not known in all streams
+    known = first if history == first else max(0, history - longest)
+    total, hop = len(there) + longest, order.settings(level).hop
+    found = _in_turn(shape_of(prior), hop, first, last + longest, total=total, history=known)
+    return Run(level, first, last, (tuple(found),), together=False, streams=prior.delays.streams)
+
+
+def is_delayed(prior: Any) -> bool:
+    """Whether a prior writes all levels together, by a delay pattern (sampling_delayed.py)."""
+    return getattr(prior, "delays", None) is not None
+
+
+def _check_delayed(order: Order, number: int) -> None:
+    codes, top = order.codes, order.codes.written(number)
+    for level in range(number):
+        if (codes.written(level) != top.repeat(codes.hops[number] // codes.hops[level])).any():
+            raise ValueError(
+                f"the prior of level {number} writes all levels together: level {level} must be written where level "
+                f"{number} is, and nowhere else"
+            )
+    if len(order.levels) > 1:
+        raise ValueError(f"the prior of level {number} writes all levels: it needs no others")
+    if order.settings(number).choice.repetition:
+        raise ValueError(f"repetition has no effect on level {number}: it writes several codes a step")
 
 
 def _check(order: Order) -> None:
@@ -192,6 +237,8 @@ def _check_level(order: Order, number: int) -> None:
             f"the prior of level {number} has {level.hop} samples a code and {level.ratio} codes an upper code; "
             f"the codec has {hops[number]} and {upper}"
         )
+    if is_delayed(level):
+        _check_delayed(order, number)
     how, masked = order.settings(number), bool(getattr(level, "masked", False))
     if how.guidance != 1 and not hasattr(level, "coarser"):
         raise ValueError(f"the prior of level {number} knows no guidance: only the design modern does")
@@ -202,7 +249,8 @@ def _check_level(order: Order, number: int) -> None:
     labels = order.labels.get(number, [])
     if level.labelled and number not in order.labels:
         raise ValueError(f"the prior of level {number} needs labels: how long the song is, and who plays")
-    if level.labelled is False and not level.n_lyrics and number in order.labels:
+    hears = level.labelled is not False or level.n_lyrics or getattr(level, "scored", False)
+    if not hears and number in order.labels:
         raise ValueError(f"the prior of level {number} takes no labels")
     if number in order.labels and len(labels) != order.codes.batch:
         raise ValueError(f"{order.codes.batch} pieces need as many labels, level {number} has {len(labels)}")

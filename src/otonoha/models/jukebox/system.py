@@ -24,7 +24,9 @@ from otonoha.models.base import FORMAT, Capabilities, Event, Model, read_config
 from otonoha.models.config import from_json, to_json
 from otonoha.models.jukebox.batches_lessons import Lessons
 from otonoha.models.jukebox.model_codec import Unheard
+from otonoha.models.jukebox.sampling_order import is_delayed
 from otonoha.models.jukebox.system_config import Config, Controls
+from otonoha.models.jukebox.system_notes import notes_text
 from otonoha.music.audio import Audio
 from otonoha.music.piece import Piece
 from otonoha.music.recording import Recording
@@ -152,6 +154,14 @@ class JukeboxSystem(Model):
             )
         return found
 
+    def _request(
+        self, task: Any, prompt: Any, seed: int | None, controls: Any, turned: dict[str, Any]
+    ) -> Request:
+        """As every Model; the control `notes` may be a Score."""
+        if turned.get("notes") is not None:
+            turned = {**turned, "notes": notes_text(turned["notes"])}
+        return super()._request(task, prompt, seed, controls, turned)
+
     def generate(self, request: Request, n: int, job: Job) -> Iterator[Event]:
         """Write codes level by level, and tell how they sound."""
         from otonoha.models.jukebox.system_write import events, planned
@@ -214,6 +224,14 @@ class JukeboxSystem(Model):
         head = ["", "## Parts", "", "| part | family | parameters |", "|---|---|---|"]
         return "\n".join([*head, *lines]) + "\n"
 
+    # -- alignment -----------------------------------------------------------------------------------------
+
+    def align(self, music: Any, lyrics: Any, **asked: Any) -> Any:
+        """When the words of a recording, or of a take, are sung; see alignment.align."""
+        from otonoha.models.jukebox.alignment import align
+
+        return align(self, music, lyrics, **asked)
+
     # -- co-composition ------------------------------------------------------------------------------------
 
     def composition(self, prompt: Any = None, **turned: Any) -> Any:
@@ -233,6 +251,8 @@ def _by_level(priors: Sequence[Any], codec: Any) -> dict[int, Any]:
             raise ValueError(f"two priors of level {prior.level} were given; a system has one for each level")
         prior.attach(codec)
         found[prior.level] = prior
+    if len(found) > 1 and any(is_delayed(prior) for prior in found.values()):
+        raise ValueError("a prior that writes all levels together (mode delayed) needs no others beside it")
     top = len(codec.config.hops) - 1
     for level in range(top, top - len(found), -1):
         if level not in found:

@@ -48,17 +48,23 @@ class Controls:
     """What a person can turn."""
 
     seconds: float | None = control(0.001, 86_400)
-    """Seconds to write (after the prompt, if there is one); 10 when unset."""
+    """Seconds to write (after the prompt, if there is one); when unset up to the last of the notes, or 10."""
     artist: str | None = control()
     """Who plays: a name, or a mix that changes over time, as in "ana:0.7, bo:0.3 @0; bo @20" (weights, and seconds)."""
     genre: str | None = control()
     """The style: a name, or a mix as of artists."""
     lyrics: str | None = control()
-    """The words that are sung (on the command line also the name of a .txt or .lrc file)."""
+    """The words that are sung (on the command line also the name of a .txt or .lrc file); those of an LRC text are told
+    when they are sung."""
+    notes: str | None = control()
+    """The notes that are played: a score (on the command line a file: MIDI, MusicXML, ABC), or begin, end (seconds) and
+    pitch of each, as in "0 0.5 60, 0.5 1 64" (design modern)."""
     song_seconds: float | None = control(0.001, 86_400)
     """How long the whole song is told to be, of which this may be a part."""
     offset: float | None = control(0, 86_400)
-    """Where in that song the piece is told to begin, in seconds."""
+    """Where in that song (its words, its notes) the piece is told to begin, in seconds."""
+    guidance: float | None = control(0, 10)
+    """How strictly all that is told is followed: 1 as learnt, more more strictly (design modern)."""
     temperature: float | None = control(0, 5)
     """Of codes: below 1 plainer, above 1 more adventurous."""
     temperatures: str | None = control()
@@ -74,6 +80,10 @@ class Controls:
     """Write all windows of the finer levels at once and their seams anew: quicker where many fit side by side."""
     rows: int | None = control(1, 65_536)
     """With parallel: the most windows that are computed together."""
+    steps: int | None = control(1, 1024)
+    """Steps in which a window is written by masked priors (design modern): more are better and slower; 8 when unset."""
+    noise: float | None = control(0, 100)
+    """How much chance decides, at first, which codes such a step keeps: 0 the surest; 1 when unset."""
     level: int | None = control(0, 7)
     """The finest level to write, from which the sound is made: 0 is the finest, others are quicker and rougher."""
     keep: float | None = control(0, 86_400, tasks=("continue",))
@@ -118,6 +128,11 @@ class Said:
         for name in names:
             if self.insisted(name):
                 raise ValueError(f"{name} has no effect {why}")
+
+    def given(self, names: Sequence[str]) -> dict[str, Any]:
+        """Those of these controls that have a value."""
+        values = {name: getattr(self.controls, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
 
     def choices(self, levels: Sequence[int]) -> dict[int, Choice]:
         """How the codes of every level are chosen."""

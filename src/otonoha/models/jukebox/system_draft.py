@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,8 @@ from otonoha.models.jukebox.system_config import Said
 from otonoha.sample.job import Job
 from otonoha.sample.tasks import Compose, Done, Request, Take
 
+FINER = ("parallel", "rows", "steps", "noise")
+"""Controls that belong to the finer levels: candidates do not hear them, `finish` does."""
 MISPLACED = ("seconds", "keep", "level", "from_level", "begin", "end", "hop")
 
 
@@ -46,7 +48,7 @@ class Composition:
         if n < 1 or not seconds > 0:
             raise ValueError(f"candidates need a number and a length above 0, got {n} of {seconds:g} s")
         new = max(1, round(seconds * system.config.rate))
-        said, levels = self._said(), {top: system.prior(top)}
+        said, levels = self._said(without=FINER), {top: system.prior(top)}
         told = write.terms(system, said, levels, self.draft.samples + new, n)
         order = self.draft.candidates(
             levels,
@@ -56,7 +58,7 @@ class Composition:
             how=told["how"][top],
             rate=system.config.rate,
         )
-        plan = write.Plan(order, top, 0, order.codes.samples)
+        plan = write.Plan(order, 0 if write.whole(system) else top, 0, order.codes.samples)
         self.offered = _drained(plan)
         return write.takes_of(system, plan, self.offered, self._request(seed))
 
@@ -89,8 +91,8 @@ class Composition:
         assert isinstance(last, Done)
         return last.takes
 
-    def _said(self) -> Said:
-        return Said(self.request.controls, self.system.defaults)
+    def _said(self, without: Sequence[str] = ()) -> Said:
+        return Said(replace(self.request.controls, **dict.fromkeys(without)), self.system.defaults)
 
     def _request(self, seed: int) -> Request:
         return replace(self.request, seed=seed)

@@ -5,7 +5,7 @@ A *position* is one code of the coarsest level. Axes: n pieces written together,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,9 +16,10 @@ from otonoha.models.jukebox.codes import FILLED, UNKNOWN, Codes, from_tokens, to
 from otonoha.models.jukebox.sampling import sample
 from otonoha.models.jukebox.sampling_live import Live
 from otonoha.models.jukebox.sampling_modes import ancestral, continued, upsampled
-from otonoha.models.jukebox.sampling_order import TOP, How, Order
+from otonoha.models.jukebox.sampling_order import TOP, How, Order, is_delayed
 from otonoha.models.jukebox.system_config import USUAL_SECONDS, Said, per_level
 from otonoha.models.jukebox.system_labels import Telling
+from otonoha.models.jukebox.system_notes import notes_read
 from otonoha.music.audio import Audio
 from otonoha.sample.job import Job
 from otonoha.sample.tasks import Compose, Continue, Done, Partial, Request, Take
@@ -29,6 +30,8 @@ CHUNK = 1 << 16
 PARTS = 64
 """Times that sound so far is told of a level, at most."""
 UPSAMPLING = ("from_level", "begin", "end")
+STEPPING = ("steps", "noise")
+"""What only masked priors know."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +84,7 @@ def _continued(system: Any, said: Said, codes: Codes, n: int, seed: int) -> Plan
                 f"keep {said.keep:g} leaves nothing of the prompt: the shortest is "
                 f"{system.config.hops[-1] / system.config.rate:.3f} s"
             )
-    samples = codes.samples + _samples(system, said)
+    samples = codes.samples + _samples(system, said, codes.samples)
     levels = _levels(system, finest)
     order = continued(
         levels, codes, samples, seeds=seeds_of(seed, n), **terms(system, said, levels, samples, n)
@@ -129,6 +132,9 @@ def _upsampled(system: Any, said: Said, codes: Codes, n: int, seed: int) -> Plan
 def finest_of(system: Any, said: Said) -> int:
     """The finest level that is written."""
     levels = system.config.levels
+    if whole(system):
+        said.refuse(("level",), "on this system: its prior writes all levels together")
+        return 0
     if said.level is None:
         return levels[-1]
     if said.level not in levels:
@@ -138,14 +144,31 @@ def finest_of(system: Any, said: Said) -> int:
     return int(said.level)
 
 
+def whole(system: Any) -> bool:
+    """Whether one prior writes all levels together."""
+    return len(system.config.levels) == 1 and is_delayed(system.prior(system.config.levels[0]))
+
+
 def terms(system: Any, said: Said, levels: dict[int, Any], samples: int, n: int) -> dict[str, Any]:
     """Labels and ways of choosing, as the modes of sampling want them."""
     telling = Telling(levels, system.lessons, said, samples)
-    return {"labels": telling.labels(n), "how": hows(said, list(levels)), "rate": system.config.rate}
+    labels, how = telling.labels(n), hows(said, levels)
+    leaning = [level for level, one in how.items() if one.guidance != 1]
+    if leaning and not any(level in labels for level in leaning):
+        said.refuse(("guidance",), "where nothing is told that it could lean towards")
+    return {"labels": labels, "how": how, "rate": system.config.rate}
 
 
-def hows(said: Said, levels: list[int]) -> dict[int, How]:
-    """How each level is written; `levels` the coarsest first."""
+def hows(said: Said, priors: Mapping[int, Any]) -> dict[int, How]:
+    """How each level is written; `priors` the coarsest first. What none of them knows is refused."""
+    levels = list(priors)
+    guided = [level for level in levels if hasattr(priors[level], "coarser")]
+    masked = [level for level in levels if getattr(priors[level], "masked", False)]
+    written = f"on what is written (level {', '.join(map(str, levels))}):"
+    if not guided:
+        said.refuse(("guidance",), f"{written} only priors of the design modern know it")
+    if not masked:
+        said.refuse(STEPPING, f"{written} only masked priors (design modern) are written in steps")
     if not said.parallel:
         said.refuse(("rows",), "without parallel")
     if len(levels) == 1:
@@ -155,6 +178,10 @@ def hows(said: Said, levels: list[int]) -> dict[int, How]:
     for level, choice in said.choices(levels).items():
         own = TOP if level == levels[0] else How(parallel=bool(said.parallel), rows=said.rows or How.rows)
         found[level] = replace(own, choice=choice, hop=hops.get(level, own.hop))
+        if level in guided and said.guidance is not None:
+            found[level] = replace(found[level], guidance=said.guidance)
+        if level in masked:
+            found[level] = replace(found[level], **said.given(STEPPING))
     return found
 
 
@@ -163,8 +190,13 @@ def seeds_of(seed: int, n: int) -> list[int]:
     return [int(np.random.SeedSequence([seed, i]).generate_state(1, np.uint64)[0] >> 1) for i in range(n)]
 
 
-def _samples(system: Any, said: Said) -> int:
-    return max(1, round((said.seconds or USUAL_SECONDS) * system.config.rate))
+def _samples(system: Any, said: Said, there: int = 0) -> int:
+    """What is written behind `there` samples: as long as was said, else up to the last of the notes."""
+    seconds, rate = said.seconds, system.config.rate
+    if seconds is None and said.notes:
+        left = float(notes_read(said.notes)[:, 1].max()) - (said.offset or 0.0) - there / rate
+        seconds = left if left > 0 else None
+    return max(1, round((seconds or USUAL_SECONDS) * rate))
 
 
 def _levels(system: Any, finest: int) -> dict[int, Any]:
@@ -265,8 +297,12 @@ def _listening(system: Any, plan: Plan) -> tuple[list[Heard], list[Live]]:
     if decoder is None:
         return [], []
     heard, lives = [], []
-    for level in sorted(plan.order.spans, reverse=True):
-        codes, span = plan.order.codes, plan.order.spans[level]
+    spans = dict(plan.order.spans)
+    if whole(system):
+        ((top, (first, last)),) = spans.items()
+        spans = {0: (first * hops[top] // hops[0], last * hops[top] // hops[0])}
+    for level in sorted(spans, reverse=True):
+        codes, span = plan.order.codes, spans[level]
         start = min(plan.first, span[0] * hops[level]) if plan.first else 0
         stop = max(plan.last, span[1] * hops[level])
         many = -(-(stop - start) // hops[-1]) * hops[-1]
