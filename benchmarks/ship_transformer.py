@@ -43,8 +43,8 @@ TOLD: dict[str, Any] = {"steps": 600, "warmup": 30, "schedule": "cosine", "lr": 
 STANDING: dict[str, Any] = {"steps": 900, "warmup": 30, "schedule": "cosine", "lr": 6e-4, "eval_every": 100}
 """With the controls at every symbol (`standing`); a network that begins today has them from the start."""
 SITTINGS = (
-    "4,750 updates: the first 1,600 in three, with another plan of the step size; controls beside every symbol in the last "
-    "900 (see the command)"
+    "4,750 updates: the first 1,600 in three, with another plan of the step size; controls beside every symbol "
+    "in the last 900 (see the command)"
 )
 """How the weights that ship came about."""
 STAGES = (
