@@ -62,6 +62,8 @@ from otonoha.data.corpus import corpus
 from otonoha.metrics.novelty import Memory, longest_match_distribution, novelty_report
 from otonoha.models.music_transformer import events_ask
 from otonoha.models.music_transformer.network import LlamaStep
+from otonoha.models.music_transformer.standing import Standing
+from otonoha.models.music_transformer.standing import said as said_before
 from otonoha.models.pretrained import load
 from otonoha.nn.engines import decoder_for
 from otonoha.sample.controls import filled
@@ -110,8 +112,9 @@ def unmasked(model: Any, kind: Kind, seed: int) -> list[Row]:
     controls, asked = _asked(model, kind)
     codec = model.codec
     header = np.array(header_tokens(codec.layout, asked.said(), asked.tracks or ()), np.int32)
+    step = LlamaStep(decoder_for(model.design.network), "event", begin=PAD, header=len(header))
     walk = decode(
-        LlamaStep(decoder_for(model.design.network), "event", begin=PAD, header=len(header)),
+        Standing(step, said_before(header, codec.layout)) if model.config.standing else step,
         codec.vocab,
         [Anything(codec.layout.size, END, BUDGET) for _ in range(TOGETHER)],
         {"event": events_ask.choice(controls)},
