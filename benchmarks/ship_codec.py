@@ -56,6 +56,7 @@ RECIPES = {
         options={"critic_weight": 0.1, "critic_start": 0.5, "critic_width": 32, "critic_length": 32_768},
         settings={"steps": 14_000, "batch": 64, "length": 32_768, "warmup": 500},
     ),
+    "polar": Recipe(options={"decoder_head": "polar"}, settings={"steps": 18_000}),
     "jukebox": Recipe(
         preset="jukebox",
         settings={"steps": 3000, "batch": 4, "length": 8192, "lr": 1e-3, "schedule": "cosine", "ema": 0.999},
@@ -65,7 +66,8 @@ RECIPES = {
     ),
 }
 """core: three hours of one core; core-critic: 30,000, a critic for the last fifth; h200: 20 minutes of an H200;
-jukebox: for the table, the original's design in an hour of one core; tiny: only to see the script work."""
+polar and jukebox: for the table, `modern` without noise and the original's design, an hour of one core each; tiny:
+only to see the script work."""
 
 
 def pieces(split: str, rendered: Sequence[str]) -> list[Piece]:
@@ -133,8 +135,8 @@ def main() -> None:
     held = pieces("valid", said.rendered)
     if not said.pack:
         train(said.run, RECIPES[said.recipe], pieces("train", said.rendered), held)
-    if said.recipe == "jukebox":
-        return  # for benchmarks/codec.py; it does not ship
+    if said.recipe in ("polar", "jukebox"):
+        return  # for benchmarks/codec.py; they do not ship
     command = f"python benchmarks/ship_codec.py --recipe {said.recipe}"
     folder = pack(said.run, held, command + (" --rendered DIR" if said.rendered else ""))
     print(folder, f"{sum(p.stat().st_size for p in folder.iterdir()) / 1e6:.2f} MB")

@@ -147,7 +147,7 @@ READING = {
     ("musegan", "vae"): (47, 7900),
     ("musegan", "conv"): (51, 8600),
     ("vqvae", "jukebox"): (40, 5500),
-    ("music_transformer", "events"): (74, 12000),
+    ("music_transformer", "events"): (75, 12100),
     ("music_transformer", "chorale_design"): (62, 10500),
 }
 

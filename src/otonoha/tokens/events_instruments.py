@@ -53,6 +53,19 @@ _NUMBER = {name: i for i, name in enumerate(INSTRUMENTS)} | {
     word: INSTRUMENTS.index(name) for word, name in ALSO.items()
 }
 
+COMPASS: dict[str | int, tuple[int, int]] = {
+    "piano": (21, 108), "harpsichord": (29, 89), "celesta": (60, 108), "vibraphone": (53, 89), "marimba": (36, 96),
+    "xylophone": (65, 108), "church organ": (36, 96), "accordion": (53, 93), "guitar": (40, 88),
+    "steel guitar": (40, 88), "acoustic bass": (28, 67), "bass": (28, 67),
+    "violin": (55, 103), "viola": (48, 93), "cello": (36, 84), "contrabass": (28, 67), "fiddle": (55, 103),
+    "harp": (23, 104), "timpani": (36, 60), "voice": (38, 86),
+    "trumpet": (52, 86), "trombone": (34, 77), "tuba": (24, 65), "horn": (31, 77),
+    "soprano sax": (56, 88), "alto sax": (49, 81), "tenor sax": (44, 76), "baritone sax": (36, 69),
+    "oboe": (58, 93), "english horn": (52, 84), "bassoon": (34, 77), "clarinet": (50, 94), "piccolo": (74, 108),
+    "flute": (59, 98), "recorder": (60, 98),
+}  # fmt: skip
+"""Lowest and highest MIDI pitch, as sounding, of common instruments in good hands; `voice`: of a whole choir."""
+
 
 def instrument(name: str | int) -> int:
     """ "violin" or 40 -> 40; "drums" -> 128. ValueError for an instrument that nobody knows."""

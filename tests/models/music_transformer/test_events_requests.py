@@ -19,7 +19,7 @@ from otonoha.music.theory import Key
 from otonoha.music.time import bar_table, key_map, metre_map, tempo_map
 from otonoha.sample.tasks import Accompany, Compose, Continue, Infill, Vary
 from otonoha.tokens.events import Events
-from otonoha.tokens.events_instruments import DRUMS
+from otonoha.tokens.events_instruments import COMPASS, DRUMS, INSTRUMENTS
 
 torch.set_num_threads(1)
 SLOW = settings(
@@ -536,3 +536,18 @@ def test_a_cell_that_does_not_end_is_ended(monkeypatch):
     assert len(take.tokens) < 2 * 3 * 30
     assert all(len(t.notes) for t in take.music.tracks)
     assert len(bar_table(take.music)) == 2
+
+
+def test_what_is_composed_can_be_played(model):
+    for seed in range(3):
+        score = model.sample(seed=seed, bars=4, instruments="violin,flute,tuba", temperature=2.0).music
+        for track, name in zip(score.tracks, ("violin", "flute", "tuba"), strict=True):
+            low, high = COMPASS[name]
+            assert all(low <= n.pitch <= high for n in track.notes)
+    assert set(COMPASS) <= set(INSTRUMENTS)
+    assert all(0 <= low < high <= 127 for low, high in COMPASS.values())
+
+
+def test_a_scale_and_a_compass_leave_something(model):
+    score = model.sample(seed=1, bars=2, instruments="timpani", key="C# minor", scale_only=True).music
+    assert all(COMPASS["timpani"][0] <= n.pitch <= COMPASS["timpani"][1] for n in score.tracks[0].notes)

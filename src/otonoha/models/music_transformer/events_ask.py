@@ -16,7 +16,7 @@ from otonoha.sample.choose import Choice
 from otonoha.tokens.events import Events, Header, Section
 from otonoha.tokens.events_asked import EventConstraints
 from otonoha.tokens.events_header import PACE_EDGES, class_of
-from otonoha.tokens.events_instruments import DRUMS, INSTRUMENTS
+from otonoha.tokens.events_instruments import COMPASS, DRUMS, INSTRUMENTS
 from otonoha.tokens.events_vocab import PACES
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ def of_piece(codec: Events, controls: Controls) -> EventConstraints:
         form=plan,
         metre=controls.metre or ("4/4" if pickup else None),
         pickup=pickup,
+        ranges=COMPASS,
         header=header_of(controls, bars + bool(pickup)),
     )
 

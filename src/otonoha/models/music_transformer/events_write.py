@@ -23,6 +23,7 @@ from otonoha.models.music_transformer.excerpts import CONTROLS, form_span
 from otonoha.models.music_transformer.home import SHIFTS, Homeward, shift_from, shift_of
 from otonoha.models.music_transformer.joined import between
 from otonoha.models.music_transformer.network import Guided, LlamaStep
+from otonoha.models.music_transformer.steering import Steered
 from otonoha.music.theory import Key
 from otonoha.nn.engines import decoder_for
 from otonoha.sample.engine import Around, Step, written
@@ -265,8 +266,9 @@ def _write(
     if isinstance(job, Pages):
         job.turn()
         before = job.used
+    step = _at_home(writer, _step(writer, prompt, asked), n, prompt, asked)
     walk = written(
-        Counted(_at_home(writer, _step(writer, prompt, asked), n, prompt, asked), codec.layout),
+        Counted(_steered(writer, step), codec.layout),
         codec.vocab,
         [Brief(codec.grammar(asked, prompt), codec.layout, answers) for _ in range(n)],
         {"event": ask.choice(writer.controls)},
@@ -281,6 +283,14 @@ def _write(
         except StopIteration as end:
             return [codec.tokens(streams["event"]) for streams in end.value]
         yield Progress(done, max(done, before + cells * USUAL_CELL))
+
+
+def _steered(writer: Writer, step: Step) -> Step:
+    """The step that keeps to a density or register that is asked of new bars."""
+    density, register = writer.controls.density, writer.controls.register
+    if not isinstance(writer.request.task, Compose | Continue) or density is register is None:
+        return step
+    return Steered(step, writer.codec.layout, density, register)
 
 
 def _at_home(writer: Writer, step: Step, n: int, prompt: Tokens | None, asked: EventConstraints) -> Step:
