@@ -70,9 +70,10 @@ class Controls:
     style: str | None = control()
     """One of the styles the model was trained on."""
     density: int | None = control(0, 7)
-    """How many notes: 0 sparse … 7 dense. Kept by feedback, bar by bar, in what is composed or continued."""
+    """How many notes: 0 sparse … 7 dense. A wish, as style and polyphony are: how well a model follows
+    it is measured (docs/music_transformer.md)."""
     register: int | None = control(0, 7)
-    """How high: 0 low … 7 high. Kept by feedback, as density is."""
+    """How high: 0 low … 7 high. In what is composed or continued it is kept by feedback."""
     polyphony: int | None = control(0, 5)
     """How many notes together: 0 one … 5 many."""
     guidance: float | None = control(0, 10)

@@ -286,11 +286,11 @@ def _write(
 
 
 def _steered(writer: Writer, step: Step) -> Step:
-    """The step that keeps to a density or register that is asked of new bars."""
-    density, register = writer.controls.density, writer.controls.register
-    if not isinstance(writer.request.task, Compose | Continue) or density is register is None:
+    """The step that keeps to a register that is asked of new bars."""
+    register = writer.controls.register
+    if not isinstance(writer.request.task, Compose | Continue) or register is None:
         return step
-    return Steered(step, writer.codec.layout, density, register)
+    return Steered(step, writer.codec.layout, register)
 
 
 def _at_home(writer: Writer, step: Step, n: int, prompt: Tokens | None, asked: EventConstraints) -> Step:
