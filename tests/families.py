@@ -144,6 +144,9 @@ CASES |= {
 CASES["jukebox/tiny"] = Case("jukebox", options={"codec": Fresh("vqvae")}, make=hum, recorded=True)
 CASES["vqvae/tiny"] = Case("vqvae", make=hum, recorded=True, settings={"length": 2048})
 CASES["vqvae/modern_tiny"] = Case("vqvae", "modern_tiny", make=hum, recorded=True, settings={"length": 2048})
+CASES["music_transformer/tiny"] = Case(
+    "music_transformer", overfit={"infill": 0.0, "masked": 0.0, "control_dropout": 0.0}
+)
 CASES["music_transformer/chorale"] = Case("music_transformer", "chorale_tiny", make=chorale)
 
 
