@@ -158,25 +158,20 @@ class Jukebox(Learning):
         logits = self.network(codes, condition)
         S, shift = config.prefix, config.shift
         found = {"bits": bits(logits[:, S:], codes + shift)}
-        gen = found["bits"].mean()
-        prime = torch.zeros_like(gen)
         if characters is not None:
             if condition.states is not None:
                 found["lyric_bits"] = bits(self.network.prime_x_out(condition.states), characters)
             else:
                 found["lyric_bits"] = bits(logits[:, :S], characters)
-            prime = found["lyric_bits"].mean()
-        return found | {
-            "gen_loss": gen,
-            "prime_loss": prime,
-            "loss": self._weighed(gen, prime, codes.shape[1]),
-        }
+        return self._summed(found, found["bits"].mean(), codes.shape[1])
 
-    def _weighed(self, gen: Tensor, prime: Tensor, T: int) -> Tensor:
-        lyrics = self.config.lyrics
-        if lyrics is None:
-            return gen
-        return (lyrics.loss_share * lyrics.characters * prime + T * gen) / (lyrics.characters + T)
+    def _summed(self, found: dict[str, Tensor], gen: Tensor, T: int) -> dict[str, Tensor]:
+        """The losses of bits that were found: `gen` of T codes, and of the characters, where there are any."""
+        lyrics, prime, loss = self.config.lyrics, torch.zeros_like(gen), gen
+        if lyrics is not None and "lyric_bits" in found:
+            prime = found["lyric_bits"].mean()
+            loss = (lyrics.loss_share * lyrics.characters * prime + T * gen) / (lyrics.characters + T)
+        return found | {"gen_loss": gen, "prime_loss": prime, "loss": loss}
 
     def step(
         self,

@@ -12,8 +12,8 @@ Axes: B batch, T steps of a window, K streams, V codes, W width, S lyric charact
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from otonoha.models.jukebox.delays import Delays
 from otonoha.models.jukebox.labels import NONE
-from otonoha.models.jukebox.model import Ids, bits
+from otonoha.models.jukebox.model import bits
 from otonoha.models.jukebox.modern_config import delays_of
 from otonoha.models.jukebox.modern_model import ModernJukebox, forgetful
 from otonoha.models.jukebox.modern_network import Conditions, ModernNetwork
@@ -64,13 +64,9 @@ class DelayedJukebox(ModernJukebox):
         characters, logits = self._both(codes, told)
         there = codes != self.delays.pad
         found = {"bits": bits(logits.flatten(1, 2), (codes * there).flatten(1)).view(codes.shape) * there}
-        gen = found["bits"].sum() / there.sum().clamp(min=1)
-        prime = torch.zeros_like(gen)
         if characters is not None and told.lyrics is not None:
             found["lyric_bits"] = bits(characters, told.lyrics.expand(len(codes), -1))
-            prime = found["lyric_bits"].mean()
-        weighed = gen if "lyric_bits" not in found else self._weighed(gen, prime, codes[0].numel())
-        return found | {"gen_loss": gen, "prime_loss": prime, "loss": weighed}
+        return self._summed(found, found["bits"].sum() / there.sum().clamp(min=1), codes[0].numel())
 
     def _both(self, codes: Tensor, told: Conditions) -> tuple[Tensor | None, Tensor]:
         """Logits of characters (B, S, all symbols), if there are any, and of codes (B, T, K, V)."""
@@ -79,25 +75,8 @@ class DelayedJukebox(ModernJukebox):
         found = net(ids[..., 0] - c.shift, net.condition(told).of(len(codes)), others(net, ids))
         return (found[:, : c.prefix] if c.prefix else None), by_stream(net, found[:, c.prefix :])
 
-    def step(
-        self,
-        labels: Tensor | None = None,
-        lyrics: Tensor | None = None,
-        upper: Tensor | None = None,
-        *,
-        score: Tensor | None = None,
-        artists: Ids | None = None,
-        genres: Ids | None = None,
-        guidance: float = 1.0,
-        record: Iterable[int] = (),
-    ) -> Any:
-        """One window: a sample.engine.Step of K streams. Arguments as of every prior of the design."""
-        if tuple(record):
-            raise ValueError("the design modern records no attention to lyrics")
-        told = replace(self.told(labels, lyrics, upper, score), artists=artists, genres=genres)
-        with torch.no_grad():
-            blank = self.network.condition(told.blank()) if guidance != 1 else None
-            asked = Asked(self.network.condition(told), blank, guidance)
+    def _window(self, asked: Asked) -> Any:
+        """A Step of K streams."""
         return DelayedStep(self.network, self._decoder(), asked)
 
     def _asked(self, codes: Tensor) -> Tensor:

@@ -119,10 +119,7 @@ class ModernJukebox(Jukebox):
             found = {"bits": self._hidden_bits(self._asked(codes), told)}
         else:
             found = self._causal_bits(self._asked(codes), told)
-        gen = found["bits"].mean()
-        prime = found["lyric_bits"].mean() if "lyric_bits" in found else torch.zeros_like(gen)
-        weighed = self._weighed(gen, prime, codes.shape[1]) if "lyric_bits" in found else gen
-        return found | {"gen_loss": gen, "prime_loss": prime, "loss": weighed}
+        return self._summed(found, found["bits"].mean(), codes.shape[1])
 
     def bound(
         self, codes: Tensor, *, draws: int = 4, steps: int | None = None, **told: Tensor | None
@@ -187,6 +184,9 @@ class ModernJukebox(Jukebox):
         with torch.no_grad():
             blank = self.network.condition(told.blank()) if guidance != 1 else None
             asked = Asked(self.network.condition(told), blank, guidance)
+        return self._window(asked)
+
+    def _window(self, asked: Asked) -> Any:
         if self.masked:
             return MaskedWindow(self.network, asked)
         return ModernStep(self.network, self._decoder(), asked)
