@@ -7,7 +7,8 @@ import pytest
 from symusic import Score
 
 from otonoha.music.score import track_of, with_marker
-from otonoha.plots.html import attention_page, safe_json
+from otonoha.plots.html import attention_page
+from otonoha.plots.page import safe_json
 
 HOSTILE = '</script><script>alert("x")</script><!-- & \u2028'
 

@@ -17,7 +17,6 @@ from symusic import Score
 
 from otonoha.music.score import bar_table, melody, notes, seconds
 from otonoha.plots.page import page
-from otonoha.plots.page import safe_json as safe_json
 
 
 def attention_page(
