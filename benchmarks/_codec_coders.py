@@ -150,18 +150,23 @@ def opus_bytes(file: bytes) -> int:
 # -- our codecs -----------------------------------------------------------------------------------------
 
 
-def of_model(name: str) -> list[Coder]:
-    """A coder for each level of a model; a level that builds upon others costs what they cost, too."""
+def of_model(told: str) -> list[Coder]:
+    """A coder for each level of a model; a level that builds upon others costs what they cost, too. NAME@SHARE: the
+    finest level with this share of its noise, from 0 to 1.
+    """
+    name, _, share = told.partition("@")
     model: Any = oto.load(name)
     if not model.capabilities.codec:
         raise SystemExit(f"{name} is a {model.family} model, no codec of sound")
+    how = {"noise": float(share)} if share else {}
     last: dict[str, Any] = {}
     coders = []
-    for level in range(model.levels):
+    for level in range(1 if share else model.levels):
         needed = levels_needed(model, level)
         sizes = {key: size for i in needed for key, size in books(model, i).items()}
         title = f"{name}, level {level}" + "".join(f" + {i}" for i in needed if i != level)
-        decode = partial(model.decode, level=level)
+        title += f", noise {share}" if share else ""
+        decode = partial(model.decode, level=level, **how)
         code = partial(_code, model, decode, sizes, last)
         coders.append(Coder(title, code, model.encode, decode, threads=True, sizes=sizes))
     return coders

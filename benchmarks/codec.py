@@ -1,12 +1,13 @@
 """Tables `codec` and `codec_codes`: codecs on held-out recordings, beside Opus and silence.
 
-    python benchmarks/codec.py [--models runs/vqvae …] [--split test] [--data FOLDER]
+    python benchmarks/codec.py [--models runs/vqvae codec@0 …] [--split test] [--data FOLDER]
+    python benchmarks/codec.py --add codec@0             # more rows for a table that is there; their speed is left out
 
 Recordings: those of the audio corpus ($OTONOHA_DATA/audio) in the split, music, loops and jingles of two seconds or
 more, mixed down to mono at 44.1 kHz; table `codec_recordings` names them with their licences (they are measured, not
 passed on). Every recording is coded whole; figures are means over clips of ten seconds (`metrics.sound_report`).
 A model has a row for each level, decoded alone; where a level builds upon coarser ones, its name says so, and it
-costs what all of them cost.
+costs what all of them cost. NAME@SHARE decodes the finest level with this share of its noise (0: without any).
 
     kbps               bits of the codes as they stand (log2 of the codebook); Opus: its packets without the container
     coded kbps         after an adaptive arithmetic coder, the best of order 0, 1 and 2 (`metrics.sound_codes`)
@@ -29,8 +30,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from _codec_coders import ORDERS, RATE, Coder, all_coders
-from _table import show, write_table
+from _codec_coders import ORDERS, RATE, Coder, all_coders, of_model
+from _table import read_table, show, write_table
 from otonoha.io.audio_files import read_audio
 from otonoha.metrics.sound_report import Spent, clips, interleaved, report
 from otonoha.music.audio import Audio
@@ -139,9 +140,8 @@ def codes(coder: Coder) -> Iterator[dict[str, Any]]:
         }
 
 
-def measure(models: Sequence[str], files: Sequence[Path], longest: float | None, rounds: int) -> list[Coder]:
-    """All coders, having coded all files; `speed` is left for later."""
-    coders = all_coders(models)
+def measure(coders: Sequence[Coder], files: Sequence[Path], longest: float | None) -> Sequence[Coder]:
+    """The coders, having coded all files; `speed` is left for later."""
     for file in files:
         audio = heard(file, longest)
         print(f"{file.stem}: {audio.seconds:.1f} s", flush=True)
@@ -150,10 +150,32 @@ def measure(models: Sequence[str], files: Sequence[Path], longest: float | None,
     return coders
 
 
+def add(models: Sequence[str], files: Sequence[Path], longest: float | None, *, dry: bool) -> None:
+    """More rows for the table `codec`, below those of the same model. Speeds are compared within one run only, so they
+    have none.
+    """
+    there = read_table("codec")
+    if f"--longest {longest:g}" not in there["command"] if longest else "--longest" in there["command"]:
+        raise SystemExit("the table was made with another --longest")
+    rows = list(there["rows"])
+    for name in models:
+        for coder in measure(of_model(name), files, longest):
+            row = {"name": coder.name, **quality(coder)}
+            print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()})
+            rows = [r for r in rows if r["name"] != coder.name]
+            like = [i for i, r in enumerate(rows) if r["name"].startswith(f"{name.partition('@')[0]}, ")]
+            rows.insert(max(like, default=len(rows) - 1) + 1, row)
+    if not dry:
+        command = f"python benchmarks/codec.py --add {' '.join(models)}"
+        told = there["command"].removesuffix(f" && {command}")
+        show("codec", rows, f"{told} && {command}")
+
+
 def main() -> None:
     """Measure and write the tables."""
     parser = argparse.ArgumentParser(description="codecs on held-out recordings")
     parser.add_argument("--models", nargs="*", default=[], help="names or folders of codecs")
+    parser.add_argument("--add", nargs="*", help="more of them, for the table that is there")
     parser.add_argument("--split", default="test", choices=("train", "valid", "test"))
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("OTONOHA_DATA", "")) / "audio")
     parser.add_argument("--kinds", nargs="*", default=list(KINDS))
@@ -164,7 +186,11 @@ def main() -> None:
     rows = list(recordings(asked.data, asked.split, asked.kinds))
     if not rows:
         raise SystemExit(f"{asked.data} has no recordings of split {asked.split} and kinds {asked.kinds}")
-    coders = measure(asked.models, [asked.data / r["path"] for r in rows], asked.longest, asked.rounds)
+    files = [asked.data / r["path"] for r in rows]
+    if asked.add:
+        add(asked.add, files, asked.longest, dry=asked.dry)
+        return
+    coders = measure(all_coders(asked.models), files, asked.longest)
     sounds = [pair[0] for pair in coders[0].made.pairs]
     times = speed(coders, max(sounds, key=lambda a: a.seconds).slice(0, TIMED), asked.rounds)
     table = [{"name": c.name, **quality(c), **times[c.name]} for c in coders]

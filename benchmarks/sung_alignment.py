@@ -7,7 +7,9 @@ at most); everything else is measured on the split `test`. Rows: the chosen head
 over all heads that look at lyrics, each with a lag of its own, which is what choosing by lot gives; `best head`, chosen
 with the answers in hand; `spread evenly`, words by their number of characters over the frames in which anything sounds:
 what one knows without listening. `median_s` is how far beginnings of words are off, `within_…` the share of words that
-are no further off than so many seconds, `bias_s` the median of how much too late they begin.
+are no further off than so many seconds, `bias_s` the median of how much too late they begin. `guide`: weight of guided
+attention while the prior learnt. `lyrics …`: bits a code on windows of the split `valid` with the lyrics as told, with
+those of another song, and without: what the words are worth to the prior that writes.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from _table import show
@@ -34,9 +37,14 @@ from otonoha.models import pretrained
 from otonoha.models.jukebox.alignment import Head, choose_head, even, heads_of, lag_of, read
 from otonoha.models.jukebox.alignment_song import Heard, heard_piece, reader_of
 from otonoha.models.jukebox.alignment_words import onset_errors
+from otonoha.models.jukebox.batches import CodeBatch
+from otonoha.models.jukebox.batches_lessons import held_out
+from otonoha.models.jukebox.batches_loss import measured as measured_bits
 from otonoha.music.piece import Piece
 
 WITHIN = (0.1, 0.3, 0.5)
+WINDOWS = 128
+"""Windows of held-out recordings that bits are measured on, at most."""
 
 
 def figures(errors: Sequence[np.ndarray]) -> dict[str, float]:
@@ -89,9 +97,8 @@ def measured(prior: Any, chosen_on: Sequence[Piece], pieces: Sequence[Piece], lo
     place = f"layer {head.layer}, head {head.head}"
     seconds = sum(piece.sound().seconds for piece in pieces)
     spent = (time.process_time() - begun) / seconds
-    rows = [
-        row("chosen head", found, head=place, monotonicity=head.score, lag_s=head.lag, cpu_per_second=spent)
-    ]
+    more = {"head": place, "monotonicity": head.score, "lag_s": head.lag, "cpu_per_second": spent}
+    rows = [row("chosen head", found, **more, guide=prior.config.lyrics.guide)]
     languages: dict[str, list[np.ndarray]] = defaultdict(list)
     for piece, errors in zip(pieces, found):
         languages[piece.labels.get("language", "?")].append(errors)
@@ -116,6 +123,23 @@ def by_lot(prior: Any, valid: Sequence[Heard], cases: Sequence[Heard]) -> list[d
     ]
 
 
+@torch.no_grad()
+def worth(prior: Any, pieces: Sequence[Piece]) -> list[dict]:
+    """Bits a code with the lyrics as they are, exchanged, and taken away."""
+    held = held_out(prior.config, prior.lessons.songs(prior.codec, pieces).songs, most=WINDOWS)
+
+    def of(batch: CodeBatch) -> torch.Tensor:
+        return prior.losses(batch.codes, **batch.told)["bits"]
+
+    ways: dict[str, dict[str, list[str]]] = {
+        "as told": {},
+        "exchanged": {"exchange": ["lyrics"]},
+        "taken away": {"without": ["lyrics"]},
+    }
+    found = {name: measured_bits(of, held, 8, **way)["bits_per_code"] for name, way in ways.items()}
+    return [{"name": f"lyrics {name}", "bits_per_code": bits} for name, bits in found.items()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -135,6 +159,7 @@ def main() -> None:
     prior, songs = pretrained.load(options.prior), corpus(options.corpus)
     chosen_on = usable(songs.valid, options.choose)
     rows = measured(prior, chosen_on, usable(getattr(songs, options.split), options.most), options.lot)
+    rows += worth(prior, songs.valid)
     if options.keep:
         prior.save(options.prior)
     asked = f"--prior {options.prior.name} --corpus {options.corpus.name}"

@@ -114,6 +114,7 @@ def test_a_fault_of_otonoha_is_one_line_too(otonoha, monkeypatch):
         (OSError(28, "No space left on device", "songs/a.wav"), 2, "songs/a.wav: No space left on device"),
         (FloatingPointError("the loss became nan"), 2, "the loss became nan"),
         (ValueError("two\nlines"), 2, "two lines"),
+        (OSError(2, "No such file", "a\nb\x1b[2J.wav"), 2, "a b?[2J.wav: No such file"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )

@@ -11,6 +11,7 @@ from families import fitted
 from helpers import hum
 from otonoha.cli import app
 from otonoha.io.files import read, write
+from otonoha.models.pretrained import load
 from otonoha.models.vqvae.model import VQVAE
 from otonoha.music.audio import Audio
 from otonoha.tokens.files import load_tokens, save_tokens
@@ -41,14 +42,31 @@ def test_there_and_back(codec, song, capsys):
         np.testing.assert_allclose(heard.samples, expected.samples, atol=1e-4)
 
 
+def test_a_codec_that_tells_nothing_apart_says_so(codec, tmp_path, capsys):
+    silence = write(Audio(np.zeros((1, 16_000), np.float32), 8000), tmp_path / "silence.wav")
+    assert app.run(["encode", str(silence), "--with", str(codec)]) == 0
+    assert "the codec tells hardly any sounds apart: of " in capsys.readouterr().err
+
+
+def test_noise_is_turned_down(tmp_path, capsys):
+    model, codes = load("codec"), tmp_path / "song.npz"
+    tokens = load_tokens(save_tokens(model.encode(hum(3)), codes))
+    words = ["decode", str(codes), "--json", "--overwrite", "--out", str(tmp_path / "song.wav")]
+    for more, noise in (([], None), (["--noise", "0"], 0), (["--noise", "0.5"], 0.5)):
+        assert app.run([*words, *more]) == 0
+        assert json.loads(capsys.readouterr().out)["noise"] == noise
+        expected = model.decode(tokens, noise=noise)
+        np.testing.assert_allclose(read(tmp_path / "song.wav").samples, expected.samples, atol=1e-4)
+
+
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Decoding in pieces of 900 samples, so that a short sound has many; how many, and what may happen in between."""
     told = {"pieces": 0, "stop": None, "loud": 1.0}
     original = VQVAE.decode_stream
 
-    def stream(self, tokens, *, level=0):
-        for part in original(self, tokens, level=level, chunk=900):
+    def stream(self, tokens, *, level=0, noise=None):
+        for part in original(self, tokens, level=level, noise=noise, chunk=900):
             told["pieces"] += 1
             if told["pieces"] == told["stop"]:
                 raise KeyboardInterrupt
@@ -121,6 +139,7 @@ def test_encode_makes_the_folder_of_its_codes(codec, song, tmp_path, capsys):
         (["encode", "cut.wav", "--with", "CODEC"], "damaged"),
         (["encode", "text.wav", "--with", "CODEC"], "no readable sound file"),
         (["decode", "codes.npz", "--with", "CODEC", "--level", "2"], "level must be 0 (the finest) … 1"),
+        (["decode", "codes.npz", "--with", "CODEC", "--noise", "0.5"], "this codec writes no noise apart"),
         (["decode", "song.wav", "--with", "CODEC"], "no readable file of tokens"),
         (["decode", "codes.npz", "--with", "CODEC", "--out", "x.mid"], "kind of sound file"),
         (["decode", "foreign.npz", "--with", "CODEC"], "these tokens are of codec 'other'"),

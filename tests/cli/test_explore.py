@@ -63,6 +63,13 @@ def test_every_sound_is_linked_whatever_it_is_called(folder, otonoha):
     assert answer.json["bytes"] < 30_000 + 6 * 8_000
 
 
+def test_a_number_is_called_after_its_folder_wherever_one_stands(tmp_path, otonoha, monkeypatch):
+    put(tmp_path / "takes" / "0.wav")
+    monkeypatch.chdir(tmp_path / "takes")
+    assert otonoha("explore", ".").status == 0
+    assert set(rows_of(tmp_path / "takes" / "explore.html")) == {"takes 0"}
+
+
 def test_a_page_elsewhere_finds_the_sounds(folder, otonoha, tmp_path):
     page = tmp_path / "other place" / "list.html"
     assert otonoha("explore", folder, "--out", page, "--title", HOSTILE).status == 0
@@ -165,6 +172,27 @@ def test_damaged_files_are_rows_that_say_so(tmp_path, otonoha):
     assert rows["garbage"]["fault"].startswith("damaged")
     assert "score damaged" in rows["broken"]["fault"]
     assert str(tmp_path) not in (root / "explore.html").read_text("utf-8")  # no paths of this machine
+
+
+def test_what_stands_beside_a_sample_may_be_anything(tmp_path, otonoha):
+    """JSON that nests, floods, or has no characters; samples beyond all measure; names that break a line."""
+    root = tmp_path / "odd"
+    for name in ("deep", "flood", "none", "break\nhere"):
+        put(root / f"{name}.wav")
+    soundfile.write(root / "loud.wav", np.full((900, 3), 3e38, np.float32), 8000, subtype="FLOAT")
+    (root / "deep.json").write_text('{"a": ' + "[" * 900 + "]" * 900 + ', "b": [1, [2], 3]}')
+    (root / "flood.json").write_text(json.dumps({f"k{i}": "x" for i in range(9000)} | {"y" * 9999: "z"}))
+    (root / "none.json").write_text('{"title": "\\ud800", "__proto__": "p", "seed": 1e999}')
+    (root / "break\nhere.wav").write_bytes(b"garbage")
+    answer = otonoha("explore", root)
+    assert answer.status == 0, answer.err
+    rows = rows_of(root / "explore.html")
+    assert rows["deep"]["labels"]["b"] == "1, 3"
+    assert len(rows["flood"]["labels"]) == 100
+    assert rows["?"]["labels"]["__proto__"] == "p"
+    assert "fault" not in rows["loud"]
+    assert rows["break\nhere"]["fault"].startswith("damaged: no readable sound file")
+    assert (root / "explore.html").stat().st_size < 100_000
 
 
 def test_sounds_can_stand_in_the_page(folder, otonoha, tmp_path, monkeypatch, refused):

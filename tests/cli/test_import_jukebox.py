@@ -183,6 +183,27 @@ def test_out_is_never_mixed_with_what_is_there(source, otonoha, tmp_path):
     assert "--half has no effect" in otonoha("import-jukebox", source / "ids", "--half").err
 
 
+def test_out_may_be_a_link_to_another_place(source, otonoha, tmp_path):
+    for name, there in (("link", True), ("dangling", False)):
+        place = tmp_path / "disk" / name
+        place.parent.mkdir(exist_ok=True)
+        if there:
+            place.mkdir()
+        (tmp_path / name).symlink_to(place)
+        said = otonoha("import-jukebox", source / "1b_lyrics", "--out", name)
+        assert said.status == 0, said.err
+        assert pretrained.load(place).family == "jukebox"
+        assert (tmp_path / name).is_symlink()
+
+
+def test_where_one_stands_is_no_place_for_a_model(source, otonoha, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    said = otonoha("import-jukebox", source / "1b_lyrics", "--out", ".")
+    assert said.status == 2
+    assert "--out . is the folder that you are in; give a new one" in said.err
+
+
 def test_a_disk_that_is_too_full(source, otonoha, tmp_path, monkeypatch):
     before = left(tmp_path)
     free = type("Usage", (), {"free": 100_000})

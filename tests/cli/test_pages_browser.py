@@ -106,7 +106,13 @@ def test_the_map_can_be_walked_through(tmp_path):
       const there = { clientX: frame.left + screenX(x), clientY: frame.top + screenY(y) };
       for (const kind of ["pointerdown", "pointerup"]) canvas.dispatchEvent(new PointerEvent(kind, there));
       note(chart().names[state.chosen]);
+      const key = (k, at = document) => at.dispatchEvent(new KeyboardEvent("keydown", { key: k, bubbles: true }));
+      fire("search", "input", "name 1");                          // without a mouse: a list to step through
+      note($("near").children.length, $("near-caption").textContent, $("near").children[1].textContent);
+      key("Enter", $("search")); note(chart().names[state.chosen]);
+      key("ArrowRight"); note(state.x); key("+"); key("ArrowRight"); key("ArrowUp"); note(state.x > 0, state.y > 0);
     """
     noted, title, complaints = visited(page, script, tmp_path)
-    assert noted == ["Bartók 1 found 8", "true", "3", "true", "1 1", "genres", "name 1"]
+    assert noted[:7] == ["Bartók 1 found 8", "true", "3", "true", "1 1", "genres", "name 1"]
+    assert noted[7:] == ["11 found: name 10", "name 1", "0", "true true"]
     assert (title, complaints) == ("A map", [])

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "models" / "jukebox"))
 from systems import built, codec, sound
 
 import otonoha as oto
+from otonoha.cli import fit
 from otonoha.io.files import read, write
 from otonoha.models import pretrained
 from otonoha.tokens.files import load_tokens
@@ -31,6 +32,14 @@ def model(tmp_path_factory):
 @pytest.fixture
 def song(tmp_path):
     return write(sound(0.06, 11025), tmp_path / "song.wav")
+
+
+def test_what_a_trained_prior_needs_to_be_heard():
+    for preset, words in (
+        ("tiny", ["assemble", "runs/x"]),
+        ("tiny_upsampler", ["assemble", "COARSER", "runs/x"]),
+    ):
+        assert fit._hear(oto.Jukebox(preset), "runs/x") == [*words, "--out", "runs/sound"]
 
 
 def test_sample_writes_sound_picture_codes_and_how_to_make_them_again(otonoha, model, tmp_path):

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otonoha.metrics.sound_codes import adaptive_bits, code_lengths, static_bits, usage
+from otonoha.metrics import sound_codes
+from otonoha.metrics.sound_codes import adaptive_bits, code_lengths, collapsed, static_bits, usage
 
 CODES = st.lists(st.integers(0, 4), max_size=60)
 
@@ -105,6 +106,23 @@ def test_use_and_perplexity():
     assert (half["use"], half["perplexity"]) == (0.25, 2.0)
     assert usage(np.zeros(0, np.int64), 8) == {"use": 0.0, "perplexity": 1.0, "entropy": 0.0}
     assert adaptive_bits(np.zeros(0, np.int64), 8, order=2) == 0.0
+
+
+def test_a_codec_that_has_collapsed_is_told_level_by_level(monkeypatch):
+    rng = np.random.default_rng(0)
+    good, one = rng.integers(0, 64, 400), np.full(400, 5)
+    rare = np.where(rng.random(400) < 0.02, good, 5)
+    assert collapsed([[good], [good, good]], [64, 64]) == ""
+    said = collapsed([[one], [good], [rare, rare]], [64, 64, 1000])
+    assert said.startswith(
+        "the codec tells hardly any sounds apart: of 64 codes on level 0 it uses 1, of 1,000 codes on"
+    )
+    assert "level 1" not in said
+    assert "\n" not in said
+    assert collapsed([[one[:99]]], [64]) == collapsed([[one]], [8]) == collapsed([[]], [64]) == ""
+    monkeypatch.setattr(sound_codes, "ENOUGH", 50)  # of a large corpus only a part is looked at
+    assert "it uses 1 " in collapsed([[one, one]], [64])
+    assert collapsed([[good]], [64]) == ""
 
 
 def test_recordings_are_one_archive():

@@ -126,6 +126,28 @@ def test_loading_never_unpickles(model, tmp_path, monkeypatch):
     assert suffixes == {".md", ".json", ".safetensors"}
 
 
+def tensors_of(networks):
+    """Parameters, buffers (also those that no file holds) and whatever else a module keeps."""
+    found = {**dict(networks.named_parameters()), **dict(networks.named_buffers())}
+    for name, module in networks.named_modules():
+        kept = {k: v for k, v in vars(module).items() if isinstance(v, torch.Tensor)}
+        found.update({f"{name}.{k}": v for k, v in kept.items()})
+    return found
+
+
+def test_what_is_loaded_is_the_whole_network(model, tmp_path):
+    """Loading draws nothing; all that is not in the file is made as it always is."""
+    folder = model.save(tmp_path / "model")
+    before = torch.random.get_rng_state()
+    loaded = pretrained.load(folder)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    own, found = tensors_of(model.networks), tensors_of(loaded.networks)
+    assert own.keys() == found.keys()
+    for name, t in own.items():
+        assert (found[name].dtype, found[name].requires_grad) == (t.dtype, t.requires_grad), name
+        assert torch.equal(found[name], t), name
+
+
 def test_models_by_name(tmp_path, monkeypatch, model):
     with pytest.raises(ValueError, match="neither a folder nor one that ships"):
         pretrained.load("no-such-model")

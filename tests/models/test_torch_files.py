@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from otonoha.models import inert
 from otonoha.models.state_dicts import matching, misfit, write_tensors
 from otonoha.models.torch_files import open_torch
 
@@ -223,6 +224,66 @@ def test_descriptions_that_cannot_be_are_refused(content, says, tmp_path):
     path = tmp_path / "x.pt"
     path.write_bytes(row(content))
     with pytest.raises(ValueError, match=says):
+        open_torch(path)
+
+
+def dag(depth, step):
+    """Tuples in tuples: `step` makes the next one of the last."""
+    return b")" + b"".join(b"q" + bytes([i]) + step(i) for i in range(depth))
+
+
+DOUBLED = dag(60, lambda i: b"h" + bytes([i]) + b"\x86")
+ORDERED, SIZE = b"ccollections\nOrderedDict\n", b"ctorch\nSize\n"
+BOMBS = {
+    "a key that takes for ever to hash": (pickled(b"}", DOUBLED, b"N", b"s"), "a key that is not simple"),
+    "the same by a call": (
+        pickled(ORDERED, b"]]", DOUBLED, b"aNaa\x85R"),
+        "a key that is not simple",
+    ),
+    "a key that overflows the stack": (
+        pickled(b"}", b")" + b"\x85" * 29_000, b"N", b"s"),
+        "a key that is not simple",
+    ),
+    "numbers that all hash alike": (pickled(b"}", b"\x8a\x09" + b"\xff" * 8 + b"\x01Ns"), "a key that is not simple"),
+    "copies of copies": (
+        pickled(b"](", SIZE, b"q\x01](" + b"N" * 2_000 + b"eq\x00", b"h\x01h\x00\x85R" * 40 + b"e"),
+        "more than 30,000 instructions",
+    ),
+    "lists without end": (pickled(b"(" + b"]" * 30_001 + b"t"), "more than 30,000 instructions"),
+    "far apart": (tensor((2,), (599_999_999,), numel=600_000_000), "is scattered over 600,000,000"),
+    "the same number for ever": (tensor((1 << 40,), (0,)), "counts the same numbers several times"),
+    "a name that moves the cursor": (
+        tensor((4,), (1,)).replace(b"X\x01\x00\x00\x00w", b"X\x04\x00\x00\x00\x1b[2J"),
+        "under 'model' is no tensor",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("which", BOMBS)
+def test_data_that_takes_all_time_or_memory_are_refused(which, tmp_path, monkeypatch):
+    monkeypatch.setattr(inert, "MOST", 30_000)
+    content, says = BOMBS[which]
+    path = tmp_path / "x.pt"
+    path.write_bytes(row(content))
+    with pytest.raises(ValueError, match=says) as refused:
+        open_torch(path).state()
+    assert str(refused.value).isprintable()
+
+
+def test_an_archive_cannot_ask_for_memory(tmp_path):
+    path = tmp_path / "x.pt"
+    with path.open("wb") as file:  # three gigabytes of holes, said to be the list of its members
+        file.write(b"PK\x03\x04")
+        file.seek(3 << 30)
+        file.write(struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0, 0, (3 << 30) - 4, 4, 0))
+    with pytest.raises(ValueError, match="the list of its members would have 3,221,225,468 bytes"):
+        open_torch(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x/data.pkl", pickled(b"(" + b"]" * 100_000 + b"t"))
+    damaged = bytearray(path.read_bytes())
+    damaged[60:64] = b"\xff" * 4
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match="compressed"):
         open_torch(path)
 
 

@@ -92,10 +92,12 @@ def _dispatch(args: list[str]) -> None:
 
 
 def _line(error: BaseException) -> str:
-    """What an exception says, on one line."""
+    """What an exception says, on one line; what a file's name may hold to steer the terminal is a question mark."""
+    told = str(error)
     if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+        told = f"{error.filename}: {error.strerror}"
+    shown = " ".join(told.split()) or type(error).__name__
+    return "".join(sign if sign.isprintable() else "?" for sign in shown)
 
 
 def _fail(told: str, error: BaseException, status: int) -> int:

@@ -26,6 +26,9 @@ class Options:
     """The codec that wrote it: a model folder or a name."""
     level: int = 0
     """Which level to decode: 0 is the finest."""
+    noise: float | None = None
+    """How much is added of what the decoder cannot foresee: 0 (none: nearer to the waveform, and duller) … 1 (when
+    unset); for codecs that write it apart, as codec does."""
     out: str | None = None
     """A .wav, .flac, .ogg, .opus or .mp3 file, or a folder; a .wav beside the codes when unset."""
     overwrite: bool = False
@@ -47,7 +50,8 @@ def run(argv: Sequence[str]) -> None:
     tokens = load_tokens(source)
     model = codec(values.with_)
     rate, channels, most = model.config.rate, model.config.channels, len(tokens) * model.config.hops[-1]
-    parts = model.decode_stream(tokens, level=values.level)  # checks the codes before anything is written
+    # what is wrong with the codes shows here, before anything is written
+    parts = model.decode_stream(tokens, level=values.level, noise=values.noise)
     began, frames = time.monotonic(), 0
 
     def blocks() -> Iterator[Any]:
@@ -64,5 +68,12 @@ def run(argv: Sequence[str]) -> None:
         f"{asked.shown_path(path)}  ({frames / rate:.1f} s from level {values.level}, took {spent:.1f} s)"
     )
     output.finish(
-        {"file": path, "seconds": frames / rate, "rate": rate, "level": values.level, "spent": spent}
+        {
+            "file": path,
+            "seconds": frames / rate,
+            "rate": rate,
+            "level": values.level,
+            "noise": values.noise,
+            "spent": spent,
+        }
     )

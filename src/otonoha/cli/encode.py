@@ -39,6 +39,7 @@ def run(argv: Sequence[str]) -> None:
     if path.suffix.lower() != ".npz":
         raise ValueError(f"--out must be an .npz file, got {path}")
     from otonoha.data.audio_recording import Opened
+    from otonoha.metrics.sound_codes import collapsed
     from otonoha.tokens.files import save_tokens
 
     recording, model = Opened(source), codec(values.with_)
@@ -51,7 +52,11 @@ def run(argv: Sequence[str]) -> None:
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
         save_tokens(tokens, path)
-    spent, each = time.monotonic() - began, [tokens.streams[f"level{i}"].size for i in range(model.levels)]
+    levels = [tokens.streams[f"level{i}"] for i in range(model.levels)]
+    spent, each = time.monotonic() - began, [codes.size for codes in levels]
+    sizes = [model.vocab[f"level{i}"].size for i in range(model.levels)]
+    if warning := collapsed([[codes.reshape(-1)] for codes in levels], sizes):
+        output.note(warning)
     output.say(
         f"{asked.shown_path(path)}  ({recording.seconds:.1f} s as "
         f"{', '.join(f'{n:,}' for n in each)} codes, level 0 first; took {spent:.1f} s)"

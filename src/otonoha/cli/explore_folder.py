@@ -245,7 +245,7 @@ def _from_json(files: Files) -> dict[str, str]:
 def _text(value: Any) -> str:
     """A value of JSON as a label; what is nested is none."""
     if isinstance(value, list):
-        return ", ".join(_text(one) for one in value)
+        return ", ".join(_text(one) for one in value if not isinstance(one, list))
     return "" if value is None or isinstance(value, Mapping) else str(value)
 
 
@@ -309,7 +309,7 @@ def _links(files: Files, wanted: Wanted) -> dict[str, str]:
 def _named(path: Path) -> str:
     """What a file is called; one that only has a number, with its folder."""
     stem = _shown(Path(path.stem))
-    return f"{_shown(Path(path.parent.name))} {stem}" if stem.isdigit() else stem
+    return f"{_shown(Path(path.parent.resolve().name))} {stem}" if stem.isdigit() else stem
 
 
 def _shown(path: Path) -> str:
@@ -319,7 +319,8 @@ def _shown(path: Path) -> str:
 
 def _without(path: Path, error: Exception) -> str:
     """What is wrong, without the file's name, which stands beside it."""
-    return " ".join(str(error).split()).removeprefix(str(path)).removeprefix(":").strip()
+    said, name = (" ".join(str(one).split()) for one in (error, path))
+    return said.removeprefix(name).removeprefix(":").strip()
 
 
 Progress = Callable[[int, int, str], None]

@@ -243,8 +243,9 @@ def _hear(model: Any, shown: str) -> list[str]:
 
     if model.capabilities.codec:
         return ["encode", "FILE", "--with", shown]
-    if not model.capabilities.tasks:
-        return ["assemble", shown, "LOWER…", "--out", "runs/sound"]
+    if not model.capabilities.tasks:  # a prior: by itself it can be heard where it is of the coarsest level
+        coarser = ["COARSER"] if model.level < len(model.config.hops) - 1 else []
+        return ["assemble", *coarser, shown, "--out", "runs/sound"]
     return (
         ["compose", shown] if Compose in model.capabilities.tasks else ["sample", shown, "--prompt", "FILE"]
     )

@@ -98,6 +98,8 @@ def _folder(values: Values) -> Path:
     folder = Path(values.out).expanduser()
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out {values.out} is a file; give a folder")
+    if folder.resolve() == Path.cwd().resolve():
+        raise ValueError(f"--out {values.out} is the folder that you are in; give a new one")
     if folder.is_dir() and any(folder.iterdir()):
         raise ValueError(f"{values.out} holds something already; choose another --out")
     return folder
@@ -210,7 +212,7 @@ def _convert(parts: Sequence[Part], beside: Path, flags: Sequence[Any], values: 
 
 def _check_room(folder: Path, needed: int) -> None:
     """ValueError where the disk is too full."""
-    place = folder.absolute()
+    place = folder.resolve()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
@@ -224,7 +226,7 @@ def _check_room(folder: Path, needed: int) -> None:
 @contextlib.contextmanager
 def _whole_or_nothing(folder: Path) -> Iterator[Path]:
     """A folder beside `folder` that takes its place when all went well, and is taken away otherwise."""
-    folder = folder.absolute()
+    folder = folder.resolve()  # where a link leads to: that disk has been looked at
     made = [place for place in folder.parents if not place.exists()]
     beside = folder.with_name(f".{folder.name[:40]}.{secrets.token_hex(4)}")
     try:

@@ -25,6 +25,10 @@ import numpy as np
 from otonoha.metrics.shares import entropy, shares
 
 MOST_ORDER = 8
+FEW, MANY = 4, 256
+"""A codec whose codes carry less than so many equally frequent ones is called collapsed; from so many codes on."""
+ENOUGH = 1 << 20
+"""Codes of a level that are counted for this, about; of more only every so many."""
 
 
 def usage(codes: np.ndarray | Sequence[np.ndarray], size: int) -> dict[str, float]:
@@ -32,6 +36,25 @@ def usage(codes: np.ndarray | Sequence[np.ndarray], size: int) -> dict[str, floa
     counts = np.bincount(_joined(codes, size), minlength=size)
     bits = entropy(shares(counts)) + 0.0  # no -0.0
     return {"use": float((counts > 0).mean()), "perplexity": float(2**bits), "entropy": bits}
+
+
+def collapsed(levels: Sequence[Sequence[np.ndarray]], sizes: Sequence[int]) -> str:
+    """What to say of a codec that tells no sound from another; "" where it does.
+
+    `levels`: the recordings as codes, level by level, the finest first. Few codes, or small codebooks, say nothing.
+    """
+    bad = []
+    for level, (codes, size) in enumerate(zip(levels, sizes, strict=True)):
+        many = sum(map(len, codes))
+        if size < FEW**2 or many < MANY:
+            continue
+        every = -(-many // ENOUGH)
+        told = usage([one[::every] for one in codes], size)
+        if told["perplexity"] < FEW:
+            bad.append(f"of {size:,} codes on level {level} it uses {round(told['use'] * size)}")
+    if not bad:
+        return ""
+    return f"the codec tells hardly any sounds apart: {', '.join(bad)} (silence, or a codec that has to learn longer)"
 
 
 def static_bits(codes: np.ndarray | Sequence[np.ndarray], size: int) -> float:

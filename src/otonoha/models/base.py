@@ -313,7 +313,8 @@ class Model:
             )
             model.defaults, model.card = dict(described.get("controls", {})), dict(described.get("card", {}))
             model._turned(model.defaults)
-            _ = model.networks  # built here, where there is a file to blame for what cannot be built
+            with checkpoint.undrawn():
+                _ = model.networks  # built here, where there is a file to blame for what cannot be built
         except (TypeError, KeyError, ValueError, RuntimeError) as error:
             raise ValueError(
                 f"{folder / 'config.json'} does not describe a {cls.family} model: {error}"

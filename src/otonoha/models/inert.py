@@ -3,18 +3,24 @@
 A pickle is a program: whoever loads one does what it says. torch.save still writes them, so weights that others have
 published come as such. Here the program is followed instruction by instruction (pickletools only takes it apart) and
 makes plain data: dicts, lists, tuples, numbers, texts. Of the names that it mentions a few stand for themselves and
-some for nothing; any other ends the reading. Nothing is imported and nothing of it is called. Torch-free.
+some for nothing; any other ends the reading. Nothing is imported and nothing of it is called. A pickle can also do harm
+as data, by taking all time or all memory: its bytes and its steps are counted, and keys have to be simple.
+Torch-free.
 """
 
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 LIMIT = 16 << 20
 """Bytes of one pickle, at most: it describes tensors, their numbers stand elsewhere."""
+MOST = 1_000_000
+"""Instructions of one pickle and values that its calls copy, at most; the largest prior's have some ten thousand."""
+KEY = 8
+"""Values of a tuple that is a key, at most."""
 Call = Callable[..., Any]
 
 
@@ -62,6 +68,7 @@ def read(file: BinaryIO, names: Names, stored: Callable[[Any], Any] | None = Non
     reading = _Reading(names, stored)
     try:
         for instruction, told, _ in pickletools.genops(_Limited(file)):  # type: ignore[arg-type]
+            reading.spend(1)
             if instruction.name == "STOP":
                 return reading.stack.pop()
             reading.follow(instruction.name, told)
@@ -70,6 +77,22 @@ def read(file: BinaryIO, names: Names, stored: Callable[[Any], Any] | None = Non
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"its pickle is damaged or cut short ({str(error)[:200]})") from None
     raise ValueError("its pickle has no end")
+
+
+def mapping(pairs: Any = ()) -> dict[Any, Any]:
+    """A dict of [key, value] pairs, as a pickle makes it by a call. ValueError for keys that are not simple."""
+    found = [(key, value) for key, value in (pairs.items() if isinstance(pairs, dict) else pairs)]
+    _simple(key for key, _ in found)
+    return dict(found)
+
+
+def _simple(keys: Iterable[Any]) -> None:
+    """ValueError for keys that take for ever to look up, or crash the interpreter: nested tuples, endless numbers."""
+    for key in keys:
+        parts = key if isinstance(key, tuple) else (key,)
+        large = any(isinstance(part, int) and abs(part) >> 62 for part in parts)
+        if large or len(parts) > KEY or any(isinstance(part, tuple) for part in parts):
+            raise ValueError("it has a dict with a key that is not simple")
 
 
 class _Limited:
@@ -100,6 +123,13 @@ class _Reading:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memory: dict[int, Any] = {}
+        self.left = MOST
+
+    def spend(self, steps: int) -> None:
+        """Count what is done. ValueError when it is too much for a description."""
+        self.left -= steps
+        if self.left < 0:
+            raise ValueError(f"it has more than {MOST:,} instructions")
 
     def follow(self, instruction: str, told: Any) -> None:
         """One instruction."""
@@ -133,6 +163,7 @@ class _Reading:
 
     def put(self, items: list[Any]) -> None:
         """Into the dict below them: key, value, key, value …"""
+        _simple(items[::2])
         if not isinstance(self.stack[-1], Inert):
             self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
@@ -151,6 +182,9 @@ class _Reading:
         if isinstance(called, Inert):
             self.stack.append(Inert())
         elif isinstance(called, Name) and called.text in self.names.calls:
+            if not isinstance(arguments, tuple):
+                raise TypeError("a call without a tuple of arguments")
+            self.spend(sum(len(one) for one in (arguments, *arguments) if isinstance(one, SIZED)))
             self.stack.append(self.names.calls[called.text](*arguments))
         else:
             raise RefusedError(f"its pickle calls a {type(called).__name__}, which cannot be called")
@@ -187,6 +221,7 @@ TEXTS = (
     "SHORT_BINBYTES",
     "BINBYTES8",
 )
+SIZED = (tuple, list, dict, str, bytes)
 VALUES = frozenset({*NUMBERS, *TEXTS})
 MADE: Mapping[str, Callable[[], Any]] = {
     "NONE": lambda: None,

@@ -8,6 +8,7 @@ the largest of their tensors.
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 import zipfile
@@ -25,6 +26,12 @@ from otonoha.models import inert
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 """How a row of pickles begins."""
 ARCHIVE = b"PK\x03\x04"
+LONGEST = 400
+"""Characters of the name of a tensor or of a storage, at most."""
+SCATTERED = 4
+"""A tensor may be a part of a row of numbers so many times as long: all between its first and last is read."""
+LISTED = 16 << 20
+"""Bytes of an archive that are read at a time, at most: the list of its members is."""
 DTYPES = {
     "Float": torch.float32,
     "Half": torch.float16,
@@ -113,7 +120,7 @@ class TorchFile:
             raise ValueError(f"{self.path} holds no weights under {name!r}")
         state: dict[str, Entry] = {}
         for key, entry in found.items():
-            if not isinstance(key, str) or not isinstance(entry, Entry):
+            if not _name(key) or not isinstance(entry, Entry):
                 said = key[:80] if isinstance(key, str) else type(key).__name__
                 raise ValueError(f"{self.path}: {said!r} under {name!r} is no tensor")
             own = key.removeprefix("module.")
@@ -133,7 +140,7 @@ def open_torch(path: str | Path) -> TorchFile:
         with path.open("rb") as file:
             archive = file.read(len(ARCHIVE)) == ARCHIVE
             file.seek(0)
-            return _archive(path, file) if archive else _row(path, file, size)
+            return _archive(path) if archive else _row(path, file, size)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     except (
@@ -153,7 +160,7 @@ def open_torch(path: str | Path) -> TorchFile:
 def _names(storages: dict[str, Storage]) -> tuple[inert.Names, Callable[[Any], Any]]:
     """What a pickle may name; what stands for its storages, which are noted."""
     calls: dict[str, inert.Call] = {
-        "collections.OrderedDict": lambda *pairs: dict(*pairs),
+        "collections.OrderedDict": inert.mapping,
         "torch._utils._rebuild_tensor": _entry,
         "torch._utils._rebuild_tensor_v2": _entry,
         "torch._utils._rebuild_parameter": lambda entry, *_: entry,
@@ -165,7 +172,7 @@ def _names(storages: dict[str, Storage]) -> tuple[inert.Names, Callable[[Any], A
             raise ValueError("it asks for something that is no storage of numbers")
         kind, key, numel = told[1], told[2], told[4]
         known = isinstance(kind, inert.Name) and kind.text in STORAGES
-        if not known or not isinstance(key, str) or not _whole(numel) or any(told[5:]):
+        if not known or not _name(key) or not _whole(numel) or any(told[5:]):
             said = kind.text if isinstance(kind, inert.Name) else type(kind).__name__
             raise ValueError(f"it describes a storage that is not understood ({said})")
         found = Storage(key, STORAGES[kind.text], numel)
@@ -184,7 +191,18 @@ def _entry(storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> En
     entry = Entry(storage, offset, shape, stride)
     if entry.offset + entry.span > storage.numel:
         raise ValueError(f"a tensor of shape {shape} goes beyond its storage of {storage.numel} numbers")
+    if entry.span < entry.numel:
+        raise ValueError(f"a tensor of shape {shape} counts the same numbers several times: not understood")
+    if entry.span > SCATTERED * entry.numel:
+        raise ValueError(
+            f"a tensor of shape {shape} is scattered over {entry.span:,} numbers: not understood"
+        )
     return entry
+
+
+def _name(value: Any) -> bool:
+    """Whether a text can be the name of something, and be shown as such."""
+    return isinstance(value, str) and value.isprintable() and len(value) <= LONGEST
 
 
 def _whole(value: Any) -> bool:
@@ -194,28 +212,38 @@ def _whole(value: Any) -> bool:
 # -- the two formats -------------------------------------------------------------------------------------
 
 
-def _archive(path: Path, file: BinaryIO) -> TorchFile:
+class _Wary(io.BufferedReader):
+    """A file of which nobody reads much at a time, whatever it says of itself."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As every file; ValueError for more than LISTED."""
+        if size is not None and size > LISTED:
+            raise ValueError(f"it is damaged: the list of its members would have {size:,} bytes")
+        return super().read(size)
+
+
+def _archive(path: Path) -> TorchFile:
     """A zip file: …/data.pkl, and each storage as it is under …/data/KEY."""
-    with zipfile.ZipFile(file) as archive:
+    with _Wary(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
         members = {info.filename: info for info in archive.infolist()}
         pickles = [name for name in members if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise ValueError("it is an archive, but none of torch.save (it lacks data.pkl)")
         root = pickles[0].removesuffix("data.pkl")
+        if any(info.compress_type != zipfile.ZIP_STORED for info in members.values()):
+            raise ValueError("its numbers are compressed, which torch.save never does: not understood")
         order = f"{root}byteorder"
         if order in members and members[order].file_size < 16 and archive.read(order).strip() != b"little":
             raise ValueError("its numbers are written with the highest byte first: not understood")
         storages: dict[str, Storage] = {}
         with archive.open(pickles[0]) as pickle:
             content = inert.read(pickle, *_names(storages))  # type: ignore[arg-type]
-    places = {}
-    for key, storage in storages.items():
-        info = members.get(f"{root}data/{key}")
-        if info is None or info.file_size < storage.bytes:
-            raise ValueError(f"it is cut short or damaged: storage {key[:40]} is not (wholly) there")
-        if info.compress_type != zipfile.ZIP_STORED:
-            raise ValueError("its numbers are compressed, which torch.save never does: not understood")
-        places[key] = _begin(file, info.header_offset)
+        places = {}
+        for key, storage in storages.items():
+            info = members.get(f"{root}data/{key}")
+            if info is None or info.file_size < storage.bytes:
+                raise ValueError(f"it is cut short or damaged: storage {key[:40]} is not (wholly) there")
+            places[key] = _begin(file, info.header_offset)
     return TorchFile(path, content, places)
 
 

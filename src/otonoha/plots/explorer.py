@@ -14,6 +14,8 @@ from otonoha.plots.page import page
 
 MOST_TEXT = 8000
 """Characters of a label that are shown."""
+MOST_LABELS = 100
+"""Labels of a sample that are shown."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +49,7 @@ def explorer_page(samples: Sequence[Sample], *, title: str = "") -> str:
 
 def _told(one: Sample) -> dict[str, Any]:
     """A sample as JSON values; what is missing is left out."""
-    labels = [[name, cut(value)] for name, value in one.labels.items() if value]
+    labels = [[cut(name), cut(value)] for name, value in one.labels.items() if value][:MOST_LABELS]
     told: dict[str, Any] = {
         "title": cut(one.title),
         "place": one.place,

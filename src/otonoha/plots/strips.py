@@ -29,6 +29,8 @@ HERTZ = (40.0, 16_000.0)
 """The same range for every recording, so that pictures can be compared."""
 RANGE = 72.0
 """dB that are shown."""
+LOUDEST = 1e6
+"""Samples beyond are shown as this: their power is still a number."""
 LONGEST_WINDOW = 4096
 LEAST_PITCHES = 20
 """Semitones of a roll, at least."""
@@ -49,7 +51,7 @@ class Strips:
 
     def feed(self, block: np.ndarray, rate: int) -> None:
         """The next block."""
-        mono = np.ascontiguousarray(block.mean(axis=1, dtype=np.float32))
+        mono = np.clip(block.mean(axis=1, dtype=np.float64), -LOUDEST, LOUDEST).astype(np.float32)
         column = np.minimum((self.at + np.arange(len(mono))) * COLUMNS // self.frames, COLUMNS - 1)
         first = np.flatnonzero(np.diff(column, prepend=-1))
         those = column[first]

@@ -25,6 +25,8 @@ from otonoha.music.audio import Audio
 from otonoha.music.piece import Piece
 from otonoha.music.recording import Held
 
+STILL = Audio(np.full((1, 4000), 0.25, np.float32), 1000)
+
 
 def same(found, codec: FakeCodec, pieces) -> None:
     """What the codec says, piece by piece."""
@@ -117,6 +119,15 @@ def test_progress_tells_how_far_how_fast_how_long(tmp_path, monkeypatch):
     assert lines[0].startswith("coding: 0/2 recordings, 0:00 of 0:00, ")
     assert " x real time, " in lines[2]
     assert lines[2].endswith(" left")
+
+
+@pytest.mark.parametrize("still", [False, True])
+def test_a_codec_that_tells_nothing_apart_is_told(tmp_path, still):
+    held = Piece("still", "train", recording=Held(STILL)) if still else piece("ramp", 4000)
+    lines = []
+    coded(FakeCodec(), [held], folder=tmp_path, told=lambda line, last: lines.append(line))
+    said = "tells hardly any sounds apart: of 50 codes on level 0 it uses 1"
+    assert any(said in line for line in lines) == still
 
 
 def test_the_teller_speaks_once_in_ten_seconds_to_a_log(monkeypatch):

@@ -14,7 +14,7 @@ from sampling_dummy import chance, chosen, drained
 from symusic import Note, Score, Track
 
 from otonoha.models.jukebox import delays
-from otonoha.models.jukebox.batches import HeldOut, Telling, Windows
+from otonoha.models.jukebox.batches import HeldOut, Spot, Telling, Windows, collate, row_of
 from otonoha.models.jukebox.batches_lessons import view_of
 from otonoha.models.jukebox.batches_loss import measured
 from otonoha.models.jukebox.batches_songs import Song
@@ -154,9 +154,14 @@ def test_what_does_not_fit_is_refused():
     codes = empty(1, 64, HOPS)
     codes.levels[2][:, :2] = 0
     with pytest.raises(
-        ValueError, match="writes all levels together: level 0 must be written where level 2 is"
+        ValueError,
+        match="codes that it goes on from need all of them, and level 0 is not written where level 2",
     ):
         drained(sample(order(4, seeds=(1,), codes=codes)))
+    known = Codes(tuple(z[None].copy() for z in PATTERN.apart(slow(4, 2))), HOPS)
+    known.levels[0][:] = 9  # the pad: no code
+    with pytest.raises(ValueError, match="level 0 has the codes 0 … 8; these hold 9"):
+        drained(sample(order(4, seeds=(1,), codes=known)))
     with pytest.raises(ValueError, match="repetition has no effect on level 2"):
         drained(sample(order(4, choice=Choice(repetition=1.0))))
     with pytest.raises(ValueError, match="written in parallel windows"):
@@ -232,10 +237,52 @@ def test_no_step_knows_itself_or_what_comes_later():
     assert sum(p.numel() for p in model.networks.parameters()) == model.config.parameters
 
 
+@pytest.mark.parametrize("given", [0, 9])
+@pytest.mark.parametrize("guidance", [1.0, 1.5])
+def test_a_written_piece_is_what_windows_told_as_in_training_say(given, guidance):
+    """Windows, hops, delays, times, notes and words at once: every code again, from whole windows."""
+    hops, many, n = (16, 32, 64), 40, 5
+    model = prior(hops=hops, lyrics=Lyrics(design="single", characters=n, vocabulary=9))
+    pattern, longest = model.delays, model.delays.longest
+    rng = np.random.default_rng(3)
+    notes = np.array([[0.05 * i, 0.05 * i + 0.08, 60 + i % 7] for i in range(12)])
+    label = Label(8000 * 60, 320, 1, (2, -1), lyrics=tuple(rng.integers(1, 9, 300).tolist()), notes=notes)
+    first = [rng.integers(0, 32, (1, given * w)) for w in pattern.widths]
+    order = continued(
+        {2: model}, Codes(tuple(first), hops), many * 64, seeds=[11], labels={2: [label]},
+        how={2: How(hop=0.5, guidance=guidance)}, rate=8000,
+    )  # fmt: skip
+    found = drained(sample(order)).codes
+    song = Song("x", tuple(z[0] for z in found.levels), label, 8000)
+    view, telling = view_of(model.config), Telling(labels=True, lyrics=n, score=True)
+    fresh = given
+    while fresh < many + longest:
+        start = max(0, min(-(-max(0, fresh + 1 - 32) // 16) * 16, many + longest - 32))
+        row = collate([row_of(view, song, Spot(0, start), telling)])
+        with torch.no_grad():
+            logits = model.logits(row.codes, **row.told)
+            free = model.logits(row.codes)
+        logits = (free + guidance * (logits - free))[0].numpy().astype(float)
+        stop = min(start + 32, many + longest)
+        for step in range(fresh, stop):
+            for k, delay in enumerate(pattern.steps):
+                place = step - delay
+                if given <= place < many:
+                    level = pattern.levels[k]
+                    width, slot = pattern.widths[level], k - pattern.levels.index(level)
+                    wanted = chosen(logits[step - start, k], chance(11, level, place * width + slot))
+                    assert wanted == song.levels[level][place * width + slot], (start, step, k)
+        fresh = stop
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         (lambda: prior(level=1), "level must be 2, got 1"),
+        (
+            lambda: prior(context=6),
+            "context must be above 6, or no window of the mode delayed sees all codes",
+        ),
         (
             lambda: prior().logits(torch.zeros(1, 4, dtype=torch.long)),
             r"steps must be whole numbers \(B, T, 7\)",
@@ -319,13 +366,16 @@ def test_it_grows_by_choosing_and_refuses_what_it_does_not_know(system):
     assert set(piece.candidates(0.1, n=2, seed=1)[1].tokens.streams) >= {"level0", "level2"}
     piece.choose(1)
     assert len(piece.candidates(0.05, n=1, seed=2)[0].tokens) == 20
-    with pytest.raises(ValueError, match="its candidates are finished"):
+    with pytest.raises(ValueError, match="writes all levels together: its candidates are finished"):
         piece.choose(0).finish()
+    with pytest.raises(ValueError, match=r"candidates are 1 … 1792 samples long \(one window\), not 1793"):
+        piece.candidates(1793 / 8000)  # 32 steps are 28 positions with the longest delay
     assert Upsample not in system.capabilities.tasks
     for wrong, message in [
         ({"level": 2}, "level has no effect on this system: its prior writes all levels together"),
         ({"steps": 2}, "steps has no effect"),
-        ({"parallel": True}, "parallel has no effect when only the coarsest"),
+        ({"parallel": True}, "parallel has no effect on this system: its prior writes all levels together"),
+        ({"rows": 2}, "rows has no effect on this system"),
     ]:
         with pytest.raises(ValueError, match=message):
             system.sample(seconds=0.05, seed=1, **wrong)

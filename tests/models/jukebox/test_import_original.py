@@ -238,6 +238,22 @@ def test_numbers_that_are_none_are_found_before_anything_is_written(bad, tmp_pat
 
 
 @pytest.mark.usefixtures("small")
+def test_numbers_of_eight_bytes_get_four_or_two_and_never_too_few(tmp_path):
+    """A double may be finite, and not so in what it is written as."""
+    tensors = {name: t.double() for name, t in weights("upsampler_0").items()}
+    tensors["conditioner_blocks.0.ln.bias"][0] = 1e6
+    path = file_of(tmp_path, "upsampler_0", tensors=tensors)
+    for half in (False, True):
+        again = pretrained.load(prior_from(path, half=half)[1].save(tmp_path / f"run{half}"))
+        assert again.network.conditioner_blocks[0].ln.bias[0] == 1e6
+    assert again.network.prior.x_emb.weight.half().float().equal(again.network.prior.x_emb.weight)
+    tensors["conditioner_blocks.0.ln.bias"][0] = 1e300
+    kept = prior_from(file_of(tmp_path, "upsampler_0", tensors=tensors))[1]
+    with pytest.raises(ValueError, match=r"too large for four bytes \(conditioner_blocks.0.ln.bias\)"):
+        kept.save(tmp_path / "run")
+
+
+@pytest.mark.usefixtures("small")
 def test_the_type_of_numbers_is_not_chosen_twice(tmp_path):
     kept = prior_from(file_of(tmp_path, "upsampler_0"))[1]
     with pytest.raises(ValueError, match="chosen when the file of the original is opened"):
@@ -293,6 +309,8 @@ def test_tables_that_are_given_go_where_they_belong(tmp_path):
         ("v2_genre_ids.txt", "a;1\nnonsense\n", "line 2: expected a name and an id, got 'nonsense'"),
         ("v2_genre_ids.txt", "nonsense\nmore\n", "line 1: expected a name and an id, got 'nonsense'"),
         ("v2_genre_ids.txt", "", "holds no genres"),
+        ("v2_genre_ids.txt", "a;" + "9" * 5000, "line 1: expected a name and an id, got 'a;9{78}'$"),
+        ("v2_genre_ids.txt", "a;\u0663", "line 1: expected a name and an id"),
         ("v2_genre_ids.txt", None, "beside .*v2_artist_ids.txt there is no table of genres"),
         ("v2_artist_again.txt", "a;1\n", "several tables of artists for v2"),
     ],

@@ -10,6 +10,7 @@ from systems import codec
 import otonoha as oto
 from helpers import hum, pieces
 from otonoha.models.jukebox.config import Labels, Lyrics
+from otonoha.models.jukebox.labels import NONE
 from otonoha.models.jukebox.model import Jukebox
 from otonoha.models.jukebox.system import JukeboxSystem
 from otonoha.music.piece import Piece
@@ -56,6 +57,22 @@ def test_names_and_words_are_kept_with_the_weights_and_known_to_the_system(tmp_p
         with pytest.raises(ValueError, match=r"lessons.json is damaged") as error:
             oto.load(folder)
         assert "\n" not in str(error.value)
+
+
+def test_a_prior_that_keeps_no_names_is_told_the_unknown_ones(tmp_path):
+    """Imported priors without the original's tables are such."""
+    labels = Labels(genres=3, artists=4, most_genres=3, time_bins=4, shortest=0.1, longest=9.0)
+    prior = Jukebox("tiny", codec=codec(), labels=labels)
+    folder = prior.save(tmp_path / "prior")
+    assert not (folder / "lessons.json").exists()
+    again = oto.load(folder)
+    sequences = again.prepare(songs("test", "Ana"))
+    assert again.skipped == []
+    drawn = again.batches(sequences, again.config.train)(0)
+    assert (drawn.labels[:, 3:] == torch.tensor([0, 0, NONE, NONE])).all()
+    with torch.inference_mode():
+        assert again.evaluate(sequences)["loss"] > 0
+    assert again.fit(songs("train", "Ana", "Bo"), songs("valid", "Bo"), **QUICK).history
 
 
 def test_a_prior_without_a_codec_cannot_learn():

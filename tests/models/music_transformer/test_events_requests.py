@@ -8,7 +8,7 @@ import torch
 from any_scores import BAR_OF, look, rows, scores
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from symusic import Score, Tempo, Track
+from symusic import Score, Tempo, TimeSignature, Track
 
 from families import QUICK
 from helpers import chorale, pieces, tune
@@ -219,9 +219,10 @@ def test_an_accompaniment_leaves_the_given_tracks_and_sounds(score, data):
 def test_a_continuation_keeps_the_prompt_and_has_as_many_bars_as_asked(score, bars, seed):
     model = trained()
     take = model.sample(Continue(score), bars=bars, seed=seed)
-    old = number_of_bars(model.codec, score)
     line = events_place.bar_lines(model.codec, take.tokens)
-    assert len(line) == old + bars
+    last = max(time for track in score.tracks for time, *_ in rows(track))
+    old = int(np.searchsorted(line, events_place.nearest_tick(last, score.tpq, 24), side="right"))
+    assert len(line) == old + bars  # behind the bar in which the last note begins
     begin = line[old] * score.tpq / 24
     for track, now in zip(score.tracks, take.music.tracks, strict=True):
         new = rows(now)
@@ -261,6 +262,22 @@ def test_a_prompt_that_ends_a_little_late_has_no_more_bars_than_it_seems(model):
     assert any(2 * 1920 <= n.time < 3 * 1920 for n in take.music.tracks[0].notes)
     with pytest.raises(ValueError, match=r"within 1 … 2"):
         model.sample(Infill(score), only_bars="3")
+
+
+@pytest.mark.parametrize("rings", [30, 480, 3000])
+def test_notes_that_ring_on_leave_no_hole(model, rings):
+    """The last note, or one that begins earlier, is heard into bars in which nothing begins: these are written."""
+    for early in (False, True):
+        score = tune(1, bars=2).resample(480)
+        note = score.tracks[0].notes[0 if early else -1]
+        note.duration = 2 * 1920 - note.time + rings
+        score.time_signatures.append(TimeSignature(2 * 1920, 3, 4))  # where only the note still sounds
+        take = model.sample(Continue(score), bars=2, seed=1)
+        assert len(events_place.bar_lines(model.codec, take.tokens)) == 4
+        assert {rows(score.tracks[0])[i] for i in (0, -1)} <= set(rows(take.music.tracks[0]))
+        place = events_place.behind(model.codec, score, take.request.controls)
+        assert place.bars == [2, 3]
+        assert metre_map(place.score) == [(0, 4, 4)]
 
 
 def test_notes_that_last_no_time_are_notes(model):
@@ -383,11 +400,23 @@ def test_a_form_is_kept_bar_by_bar(model, seed):
     a, again, _, last = (cut(take.music, i, i + 2) for i in (0, 2, 4, 6))
     assert a == again == last
     assert any(a)
-    varied = model.sample(form="AA'", instruments="piano", seed=seed)
-    assert [s.repeat for s in model.codec.header(varied.tokens).form] == ["new", "varied"]
-    words = [model.codec.layout.word(t) for t in model.codec.event(varied.tokens).tolist()]
-    assert any("Vary" in word for word in words)
-    assert len(bar_table(varied.music)) == 8
+
+
+def attacks(bars):
+    return [[note[:2] for note in sorted(track)] for track in bars]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_variation_keeps_rhythm_most_pitches_and_the_last_bar(model, seed):
+    take = model.sample(form="AA'B", bars=12, instruments="piano,flute", pickup=1, metre="4/4", seed=seed)
+    first, again = (cut(take.music, i, i + 3) for i in (1, 5))
+    assert attacks(first) == attacks(again)
+    pairs = [(a, b) for one, two in zip(first, again, strict=True) for a, b in zip(one, two, strict=True)]
+    changed = sum(a != b for a, b in pairs)
+    assert bool(pairs) <= changed <= 0.5 * len(pairs) + 1
+    assert cut(take.music, 4, 5) == cut(take.music, 8, 9)
+    same = model.sample(form="AAB", bars=12, instruments="piano,flute", pickup=1, metre="4/4", seed=seed)
+    assert cut(same.music, 0, 5) == cut(take.music, 0, 5)
 
 
 # -- guidance ----------------------------------------------------------------------------------------------

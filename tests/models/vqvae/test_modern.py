@@ -139,6 +139,72 @@ def test_pieces_equal_the_whole(mono, chunk):
         np.testing.assert_allclose(np.concatenate(stream, axis=1), y, atol=1e-5)
 
 
+@pytest.mark.parametrize("chunk", [64, 640, 1000])
+@pytest.mark.parametrize("noise", [0, 0.3, 1])
+def test_pieces_equal_the_whole_with_any_share_of_noise(mono, chunk, noise):
+    tokens = mono.encode(tones(0.9))
+    for level in range(3):
+        y = mono.decode(tokens, level=level, noise=noise).samples
+        stream = [p.samples for p in mono.decode_stream(tokens, level=level, noise=noise, chunk=chunk)]
+        np.testing.assert_allclose(np.concatenate(stream, axis=1), y, atol=1e-5)
+
+
+def test_a_share_of_the_noise_is_added_to_what_can_be_foreseen():
+    for model in (made(), made(channels=2, blend=False)):
+        tokens = model.encode(tones(0.5, model.config.channels))
+        codes = [torch.from_numpy(tokens.streams[f"level{i}"].reshape(1, -1).astype(int)) for i in range(3)]
+        for level in range(3):
+            with torch.no_grad():
+                foreseen, noise = model.networks["codec"].parts(codes, level)
+            assert float(noise.abs().max()) > 0.01
+            for share in (0, 0.25, 1):
+                heard = model.decode(tokens, level=level, noise=share).samples
+                wanted = (foreseen + share * noise)[0, :, : heard.shape[1]]
+                np.testing.assert_allclose(heard, wanted.numpy(), atol=1e-5)
+            all_of_it = model.decode(tokens, level=level).samples
+            np.testing.assert_array_equal(model.decode(tokens, level=level, noise=1).samples, all_of_it)
+
+
+def test_a_part_of_a_piece_sounds_as_in_the_whole_without_noise_as_well(mono):
+    tokens = mono.encode(tones(1.0))
+    hop, reach = mono.config.hops[-1], 4
+    whole, part = (mono.decode(t, noise=0.5).samples for t in (tokens, tokens.slice(10)))
+    np.testing.assert_allclose(part[:, reach * hop :], whole[:, (10 + reach) * hop :], atol=1e-5)
+
+
+def test_without_noise_the_shipped_codec_is_nearer_to_the_waveform_and_duller():
+    model = load("codec")
+    t = np.arange(44_100) / 44_100
+    x = sum(0.1 * np.sin(2 * np.pi * 110 * k * t) / k for k in range(1, 9))
+    x = x + 0.05 * np.random.default_rng(0).normal(size=len(t))
+    audio = Audio(x[None].astype(np.float32), 44_100)
+    tokens = model.encode(audio)
+    heard = {share: model.decode(tokens, noise=share) for share in (0, 0.5, 1)}
+    near = [sound.si_sdr(audio, heard[share]) for share in (0, 0.5, 1)]
+    assert near == sorted(near, reverse=True)
+    high = [np.abs(np.fft.rfft(heard[share].samples[0]))[5000:].mean() for share in (0, 0.5, 1)]
+    assert high[0] < 0.5 * high[2]
+    assert high == sorted(high)
+
+
+@pytest.mark.parametrize("noise", [-0.1, 1.5, float("nan")])
+def test_a_share_of_noise_is_within_its_range(mono, noise):
+    tokens = mono.encode(tones(0.1))
+    with pytest.raises(ValueError, match="noise must be within 0 … 1, got") as error:
+        mono.decode_stream(tokens, noise=noise)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("model", [lambda: made(decoder_head="polar"), lambda: VQVAE("tiny")])
+def test_codecs_without_noise_have_none_to_set(model):
+    codec = model()
+    tokens = codec.encode(tones(0.1))
+    for noise in (0, 1):
+        with pytest.raises(ValueError, match="this codec writes no noise apart from the rest") as error:
+            codec.decode_stream(tokens, noise=noise)
+        assert "\n" not in str(error.value)
+
+
 def test_codes_depend_on_no_sample_further_away_than_said(mono):
     network, x = mono.networks["codec"], clip(mono, 4096, 1)
     for level, hop in enumerate(mono.config.hops):

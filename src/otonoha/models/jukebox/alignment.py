@@ -32,6 +32,8 @@ CARD = "alignment"
 """Where a model's card keeps its head."""
 CELLS = 1 << 28
 """Numbers of attention that are held at once; frames are longer while a head is chosen for a song that has more."""
+PASSES = 2
+"""Times that a recording is read whose text is longer than what a window sees."""
 LATEST = 0.5
 """Seconds of lag at most: what is further off has not followed the words."""
 WEAK = 0.1
@@ -97,14 +99,12 @@ def read(
     prior: Any, case: Heard, head: Head, *, choice: tuple[Head, ...] = (), progress: Progress | None = None
 ) -> Alignment:
     """The words of a recording, read from one head."""
-    place = [(head.layer, head.head)]
-    found = looks(prior, case.asked, place, progress=progress)
-    path, spans = _read(found, case)
-    if len(case.asked.ids) > prior.n_lyrics:  # windows are now told what is sung in them, not what might be
-        at = np.asarray(case.asked.symbols.clock).astype(np.int64)
-        times = np.maximum.accumulate(spans[at, 0])
+    place, times = [(head.layer, head.head)], None
+    at = np.asarray(case.asked.symbols.clock).astype(np.int64)
+    for _ in range(PASSES if len(case.asked.ids) > prior.n_lyrics else 1):
         found = looks(prior, case.asked, place, times=times, progress=progress)
         path, spans = _read(found, case)
+        times = np.maximum.accumulate(spans[at, 0])  # from now on windows are told what is sung in them
     text = with_times(case.text, np.maximum(spans - head.lag, 0.0))
     return Alignment(text, head, found.weights[0], path, found.frame, choice)
 

@@ -8,7 +8,8 @@ Recorded while a piece is written (`Jukebox.step(record=…)`), the rows are the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -58,7 +59,17 @@ def _read(weights: Tensor, S: int) -> Tensor:
 
 
 def _modern(prior: Any, codes: Tensor, told: Told, layers: Sequence[int]) -> dict[int, Tensor]:
-    """The network does not keep its weights, so they are computed beside it from what goes into each layer."""
+    with watching(prior, layers) as found:
+        prior.logits(codes, **told)
+    return found
+
+
+@contextmanager
+def watching(prior: Any, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
+    """Of the design modern: layer -> (B, H, T, S) of the forward pass that is made within.
+
+    The network does not keep its weights, so they are computed beside it from what goes into each layer.
+    """
     network: ModernNetwork = prior.network
     S, found = prior.n_lyrics, dict[int, Tensor]()
 
@@ -73,11 +84,10 @@ def _modern(prior: Any, codes: Tensor, told: Told, layers: Sequence[int]) -> dic
     blocks: Any = network.llama.model.layers
     handles = [blocks[layer].self_attn.register_forward_pre_hook(listener(layer)) for layer in layers]
     try:
-        prior.logits(codes, **told)
+        yield found
     finally:
         for handle in handles:
             handle.remove()
-    return found
 
 
 def _looks(attention: Attention, x: Tensor, cos: Tensor, sin: Tensor, first: int, *, causal: bool) -> Tensor:

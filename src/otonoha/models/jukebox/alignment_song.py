@@ -114,7 +114,7 @@ def heard_piece(reader: Reader, piece: Piece) -> Heard:
     text = words_of(piece)
     if piece.recording is None or text is None:
         raise ValueError(f"{piece.id} is no recording with lyrics")
-    found = reader.lessons.songs(reader.codec, [piece])
+    found = reader.lessons.songs(reader.codec, [piece], config=reader.prior.config)
     if not found.songs:
         raise ValueError(f"{found.skipped[0][0]}: {found.skipped[0][1]}")
     song = found.songs[0]

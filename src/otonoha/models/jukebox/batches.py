@@ -32,6 +32,7 @@ class CodeBatch:
     """`codes` (B, T) or (B, T, K) int64, `mask` of the same shape: a code that counts. `upper` (B, U), `labels`
     (B, 4 + G) = [total, offset, length of the window (samples), artist, genres padded with −1] and `lyrics` (B, S) are
     int64, or None where nothing is told. The design modern: `upper` (B, U, L) of L coarser levels, `score` (B, T, 257).
+    `sung` (B, S): seconds from the beginning of the window to each character (guide.py); no condition, nobody is told.
     """
 
     codes: Tensor
@@ -40,6 +41,7 @@ class CodeBatch:
     labels: Tensor | None = None
     lyrics: Tensor | None = None
     score: Tensor | None = None
+    sung: Tensor | None = None
 
     @property
     def targets(self) -> float:
@@ -65,18 +67,21 @@ class CodeBatch:
 
     def _all(self, change: Callable[[Tensor], Tensor]) -> CodeBatch:
         told = {name: None if x is None else change(x) for name, x in self.told.items()}
-        return CodeBatch(change(self.codes), change(self.mask), **told)
+        sung = None if self.sung is None else change(self.sung)
+        return CodeBatch(change(self.codes), change(self.mask), **told, sung=sung)
 
 
 @dataclass(frozen=True)
 class Telling:
     """What windows are told beside their upper codes. `lyrics`: characters that a window sees; 0: none. `score`: notes
-    (design modern).
+    (design modern). `sung`: when characters are sung, for a loss; `astray`: see Lyrics.
     """
 
     labels: bool = True
     lyrics: int = 0
     score: bool = False
+    sung: bool = False
+    astray: int = 0
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -95,8 +100,8 @@ class Spot(NamedTuple):
 Row = dict[str, np.ndarray]
 
 
-def row_of(view: View, song: Song, spot: Spot, telling: Telling) -> Row:
-    """One window with its conditions."""
+def row_of(view: View, song: Song, spot: Spot, telling: Telling, astray: int = 0) -> Row:
+    """One window with its conditions; `astray`: characters by which its lyrics are off."""
     cut, hop = view.cut(song, spot.start), view.shape.hop
     at, length = spot.start * hop, view.shape.n_ctx * hop
     cut.mask[: spot.fresh - spot.start] = False
@@ -106,7 +111,9 @@ def row_of(view: View, song: Song, spot: Spot, telling: Telling) -> Row:
     if telling.labels:
         found["labels"] = song.label.row(at, length)
     if telling.lyrics:
-        found["lyrics"] = song.characters(at, length, telling.lyrics)
+        found["lyrics"] = song.characters(at, length, telling.lyrics, astray)
+        if telling.sung:
+            found["sung"] = song.sung(at, length, telling.lyrics, astray)
     if telling.score:
         found["score"] = song.roll(at, hop, view.shape.n_ctx)
     return found
@@ -188,7 +195,9 @@ class Windows:
 
     def _row(self, middle: int, rng: np.random.Generator) -> Row:
         spot = self.place(middle + self._shift(rng))
-        row = row_of(self.view, self.songs[spot.song], spot, self.telling)
+        most = self.telling.astray
+        astray = int(rng.integers(-most, most + 1)) if most else 0
+        row = row_of(self.view, self.songs[spot.song], spot, self.telling, astray)
         for condition in self._forgets(rng):
             forgotten(row, condition)
         return row

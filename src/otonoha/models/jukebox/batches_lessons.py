@@ -93,10 +93,21 @@ class Lessons:
             lyrics = replace(lyrics, vocabulary=self.lyrics.vocab.symbols[0].size)
         return replace(config, labels=labels, lyrics=lyrics)
 
-    def songs(self, codec: SoundCodec, pieces: Sequence[Piece], *, told: Told | None = None) -> Songs:
-        """The songs of pieces: coded where that has not been done, labelled. What is left out is told and counted."""
+    def songs(
+        self,
+        codec: SoundCodec,
+        pieces: Sequence[Piece],
+        *,
+        config: Config | None = None,
+        told: Told | None = None,
+    ) -> Songs:
+        """The songs of pieces: coded where that has not been done, labelled. What is left out is told and counted.
+
+        `config` is that of the prior that reads them; one with labels but without names here has to be given.
+        """
         corpus = coded(codec, pieces, told=told)
-        found = songs(corpus, self.names, lyrics=self.lyrics)
+        genres = 1 if config is None or config.labels is None else config.labels.most_genres
+        found = songs(corpus, self.names, lyrics=self.lyrics, genres=genres)
         skipped = (*corpus.skipped, *found.skipped)
         if told is not None:
             for note in found.notes:
@@ -131,9 +142,11 @@ def view_of(config: Config) -> LevelView | DelayView:
 
 def telling_of(config: Config) -> Telling:
     """What a prior is told."""
-    lyrics = 0 if config.lyrics is None else config.lyrics.characters
-    score = config.modern is not None and config.modern.score
-    return Telling(labels=config.labels is not None, lyrics=lyrics, score=score)
+    own, score = config.lyrics, config.modern is not None and config.modern.score
+    labels = config.labels is not None
+    if own is None:
+        return Telling(labels=labels, score=score)
+    return Telling(labels, own.characters, score, sung=own.guide > 0, astray=own.astray)
 
 
 def windows(config: Config, found: Sequence[Song], settings: Settings, *, forget: float = 0.0) -> Windows:
@@ -160,9 +173,10 @@ def loss_of(model: Any) -> Callable[[CodeBatch, Context], tuple[Tensor, dict[str
 
     def loss(batch: CodeBatch, context: Context) -> tuple[Tensor, dict[str, Tensor]]:
         config: Config = model.config
-        share = 0.0 if config.lyrics is None else config.lyrics.loss_share
-        found = model.losses(batch.codes, **batch.told)
+        own = config.lyrics
+        share, guide = (0.0, 0.0) if own is None else (own.loss_share, own.guide)
+        found = model.losses(batch.codes, **batch.told, **({"sung": batch.sung} if guide else {}))
         per_second = codes_per_second(view_of(config), config.rate)
-        return masked_loss(found, batch, share=share, per_second=per_second)
+        return masked_loss(found, batch, share=share, guide=guide, per_second=per_second)
 
     return loss

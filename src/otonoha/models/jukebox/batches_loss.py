@@ -20,11 +20,16 @@ Bits = Callable[[CodeBatch], Tensor]
 
 
 def masked_loss(
-    found: Mapping[str, Tensor], batch: CodeBatch, *, share: float = 0.0, per_second: float = 0.0
+    found: Mapping[str, Tensor],
+    batch: CodeBatch,
+    *,
+    share: float = 0.0,
+    guide: float = 0.0,
+    per_second: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch, and figures to log, from what `losses` gives: `bits` (B, T) and maybe `lyric_bits` (B, S).
 
-        loss = (share · S · lyrics + T · codes) / (S + T)
+        loss = (share · S · lyrics + T · codes) / (S + T) + guide · mean of guide_bits (B, T), where these are found
 
     `codes` is the mean over all codes that count. Lyrics count by how many codes of their window do, so that the parts
     of a batch, weighed by their codes, give the loss of the whole. `per_second`: codes that make a second of sound.
@@ -34,14 +39,18 @@ def masked_loss(
     figures = {"bits_per_code": bits.detach()}
     if per_second:
         figures["bits_per_second"] = bits.detach() * per_second
+    aside = torch.zeros_like(bits)
+    if "guide_bits" in found:
+        figures["guide_bits"] = mean(found["guide_bits"], mask).detach()
+        aside = guide * mean(found["guide_bits"], mask)
     lyric_bits = found.get("lyric_bits")
     if lyric_bits is None:
-        return bits, figures
+        return bits + aside, figures
     T, S = mask[0].numel(), lyric_bits.shape[1]
     weights = mask.flatten(1).sum(1).to(lyric_bits.dtype)
     lyrics = (lyric_bits.mean(1) * weights).sum() / weights.sum().clamp(min=1)
     figures["bits_per_character"] = lyrics.detach()
-    return (share * S * lyrics + T * bits) / (S + T), figures
+    return (share * S * lyrics + T * bits) / (S + T) + aside, figures
 
 
 def mean(bits: Tensor, mask: Tensor) -> Tensor:

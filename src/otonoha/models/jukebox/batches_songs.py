@@ -36,6 +36,9 @@ from otonoha.models.jukebox.modern_score import roll
 from otonoha.models.jukebox.vocabulary import many, style_of, unknown
 from otonoha.music.piece import Piece
 
+Style = tuple[int, tuple[int, ...]]
+"""Ids of an artist, and of genres."""
+
 
 @dataclass(frozen=True, eq=False)
 class Song:
@@ -48,15 +51,30 @@ class Song:
     times: np.ndarray | None = None
     """(S,) when the characters of the lyrics are sung, in seconds of the song."""
 
-    def characters(self, at: int, length: int, n: int) -> np.ndarray:
-        """(n,) ids of the lyrics that a window sees, `at` samples into the recording, `length` samples long."""
+    def characters(self, at: int, length: int, n: int, astray: int = 0) -> np.ndarray:
+        """(n,) ids of the lyrics that a window sees, `at` samples into the recording, `length` samples long; `astray`:
+        characters by which it sees later ones.
+        """
+        return self._ids[self._seen(at, length, n, astray)]
+
+    def sung(self, at: int, length: int, n: int, astray: int = 0) -> np.ndarray:
+        """(n,) seconds from `at` to where these characters are sung; NaN where that is not known."""
+        if self.times is None:
+            return np.full(n, np.nan, np.float32)
+        since = self.times - (self.label.offset + at) / self.rate
+        return np.append(since, np.nan)[self._seen(at, length, n, astray)].astype(np.float32)
+
+    def _seen(self, at: int, length: int, n: int, astray: int) -> np.ndarray:
+        """(n,) which of the characters these are; −1 for none."""
         label = self.label
         if self.times is None:
             seen = lyric_window(len(label.lyrics), n, label.total, label.offset + at, length)
         else:
             start = (label.offset + at) / self.rate
             seen = sung_window(self.times, n, start, start + length / self.rate)
-        return self._ids[seen]
+        if seen[0] == NONE or not astray:
+            return seen
+        return seen + np.clip(astray, -seen[0], len(label.lyrics) - 1 - seen[-1])
 
     def roll(self, at: int, hop: int, many: int) -> np.ndarray:
         """(many, 257) the notes of so many codes, `at` samples into the recording; zeros where none are known."""
@@ -93,25 +111,26 @@ class _Notes:
         return (f"more genres than fit in {pieces}, the rest is left out: {self.crowded[0]}{some}",)
 
 
-def songs(corpus: CodedCorpus, names: Names | None = None, *, lyrics: LyricCodec | None = None) -> Songs:
-    """The songs of a corpus; without `names` nobody is told who they are of, without `lyrics` nothing of these."""
+def songs(
+    corpus: CodedCorpus, names: Names | None = None, *, lyrics: LyricCodec | None = None, genres: int = 1
+) -> Songs:
+    """The songs of a corpus; without `names` nobody is told who they are of, without `lyrics` nothing of these.
+
+    `genres`: how many a row of labels has room for; `names` know that themselves.
+    """
+    unnamed = (0, (0, *[NONE] * (genres - 1)))
     found, skipped, notes = [], [], _Notes()
     for piece in corpus.pieces:
         try:
-            found.append(_song(piece, corpus.layout, names, lyrics, notes))
+            style = unnamed if names is None else _style(piece, names, notes)
+            found.append(_song(piece, corpus.layout, style, lyrics))
         except ValueError as error:
             skipped.append((piece.id, " ".join(str(error).split())))
     strange = "" if names is None else unknown(names, [piece.labels for piece in corpus.pieces])
     return Songs(tuple(found), tuple(skipped), (*([strange] if strange else []), *notes.lines()))
 
 
-def _song(
-    piece: Coded,
-    layout: Layout,
-    names: Names | None,
-    lyrics: LyricCodec | None,
-    notes: _Notes,
-) -> Song:
+def _song(piece: Coded, layout: Layout, style: Style, lyrics: LyricCodec | None) -> Song:
     full = min(piece.samples // layout.top, len(piece.levels[-1]))
     if not full:
         raise ValueError(f"it is shorter than a code of the coarsest level, {layout.top} samples")
@@ -121,8 +140,7 @@ def _song(
     text = SILENT
     if lyrics is not None and words is not None:
         text = sung(words, lyrics, offset=_seconds(piece.labels, "offset"))
-    artist, genres = (0, (0,)) if names is None else _style(piece, names, notes)
-    label = Label(total, offset, artist, genres, tuple(text.ids.tolist()))
+    label = Label(total, offset, *style, tuple(text.ids.tolist()))
     return Song(piece.id, levels, label, layout.rate, text.times)
 
 
@@ -146,7 +164,7 @@ def _seconds(labels: Mapping[str, str], name: str) -> float:
     return found
 
 
-def _style(piece: Coded, names: Names, notes: _Notes) -> tuple[int, tuple[int, ...]]:
+def _style(piece: Coded, names: Names, notes: _Notes) -> Style:
     """Ids of artist and genres, 0 for what is not known; as many genres as fit, padded."""
     artist, genre = style_of(piece.labels)
     parts = genre_names(genre, names.rule)

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from otonoha.metrics.sound_codes import collapsed
 from otonoha.models.jukebox.codes import FILLED
 from otonoha.models.jukebox.codes_store import Layout, Store
 from otonoha.music.piece import Piece
@@ -129,6 +130,10 @@ def coded(
             found.append(Coded(piece, tuple(z.reshape(-1) for z in levels), samples))
         elif key is not None and key in store:
             found.append(Coded(piece, store.levels(key), store.entries[key].samples))
+    if warning := collapsed(
+        [[one.levels[i] for one in found] for i, _ in enumerate(layout.hops)], layout.sizes
+    ):
+        run.told(warning, True)
     return CodedCorpus(layout, tuple(found), tuple(run.skipped), run.made)
 
 

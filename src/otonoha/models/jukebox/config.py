@@ -52,6 +52,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "characters": (1, 65_536),
     "vocabulary": (2, 1_000_000),
     "loss_share": (0, 100),
+    "guide": (0, 100),
+    "astray": (0, 65_536),
     "depth": (1, 64),
     "hidden": (0.01, 16),
     "dilation_growth": (1, 9),
@@ -182,6 +184,11 @@ class Lyrics:
     """Character ids."""
     loss_share: float = 0.4
     """Weight of predicting the lyrics themselves."""
+    guide: float = 0.0
+    """Weight of guided attention where it is known when words are sung (guide.py; design modern); 0: none."""
+    astray: int = 0
+    """Characters by which the text that a training window is shown may lie beside what is sung in it, to either side:
+    as it does where nobody knows yet when words are sung."""
     encoder: Layers | None = None
     """The layers of the separate encoder."""
 
@@ -283,6 +290,8 @@ class Config(Layers):
         if self.modern is not None:
             modern_config.check(self)
             return
+        if self.lyrics is not None and self.lyrics.guide:
+            raise ValueError("lyrics.guide has no effect in the design original")
         self._check_conditions()
         _check_fold(self.length, self)
 

@@ -7,6 +7,7 @@ own               JSON {"name": id} or ["name", …] (ids from 1 on), or lines "
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,8 @@ WIDTHS = {"v2": 5, "v3": 1}
 """The most genres of a song."""
 LARGEST = 32 << 20
 """Bytes of a table, at most."""
+NUMBER = re.compile("[0-9]{1,15}")
+"""An id."""
 
 
 def original_names(folder: str | Path, version: int) -> Names:
@@ -84,7 +87,7 @@ def read_ids(path: Path, *, last_wins: bool = False) -> dict[str, int]:
 def _from_json(text: str, path: Path) -> list[tuple[str, int]]:
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if isinstance(found, list):
         found = {name: i for i, name in enumerate(found, 1)} if all(isinstance(n, str) for n in found) else 0
@@ -102,8 +105,8 @@ def _from_lines(text: str, path: Path, *, bare: bool) -> list[tuple[str, int]]:
     found = []
     for number, line in lines:
         name, _, value = line.rpartition(separator)
-        if not value.strip().isdecimal():
-            raise ValueError(f"{path} line {number}: expected a name and an id, got {line!r}")
+        if not NUMBER.fullmatch(value.strip()):
+            raise ValueError(f"{path} line {number}: expected a name and an id, got {line[:80]!r}")
         found.append((name, int(value)))
     return found
 

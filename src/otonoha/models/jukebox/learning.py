@@ -60,7 +60,8 @@ class Learning(Model):
         told = self.lessons or Lessons()
         heard = [piece for piece in pieces if piece.recording is not None]
         self.skipped += [(p.id, "it is no recording") for p in pieces if p.recording is None]
-        found = told.songs(cast(Any, self.codec), heard, told=teller(quiet=self._quiet))
+        quiet = teller(quiet=self._quiet)
+        found = told.songs(cast(Any, self.codec), heard, config=self.config, told=quiet)
         self.skipped += found.skipped
         return list(found.songs)
 

@@ -171,6 +171,8 @@ class Jukebox(Learning):
         if lyrics is not None and "lyric_bits" in found:
             prime = found["lyric_bits"].mean()
             loss = (lyrics.loss_share * lyrics.characters * prime + T * gen) / (lyrics.characters + T)
+        if lyrics is not None and "guide_bits" in found:
+            loss = loss + lyrics.guide * found["guide_bits"].mean()
         return found | {"gen_loss": gen, "prime_loss": prime, "loss": loss}
 
     def step(

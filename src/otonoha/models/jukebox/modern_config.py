@@ -6,7 +6,7 @@ rate, hops, level, codes, labels, lyrics (single design) and train.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from otonoha.models.jukebox.delays import Delays
@@ -72,10 +72,17 @@ def check(config: Any) -> None:
         raise ValueError(
             "the design modern reads lyrics in front of the codes: lyrics must be of the design single"
         )
+    if modern.mode == "delayed" and config.lyrics is not None and config.lyrics.guide:
+        raise ValueError("lyrics.guide has no effect in the mode delayed")
     if modern.mode == "delayed" and config.level != len(config.hops) - 1:
         top = len(config.hops) - 1
         raise ValueError(
             f"the mode delayed writes all levels, from the coarsest: level must be {top}, got {config.level}"
+        )
+    if modern.mode == "delayed" and config.context <= (longest := delays_of(config).longest):
+        raise ValueError(
+            f"context must be above {longest}, or no window of the mode delayed sees all codes of a time; got "
+            f"{config.context}"
         )
     if config.ratio and config.context % config.ratio:
         raise ValueError(f"context must be a multiple of {config.ratio}, got {config.context}")
@@ -150,6 +157,22 @@ UP: dict[str, Any] = {
     "train": TRAIN,
 }
 """Preset `modern_up`: level 1, or with `level=0` the finest; 6 or 3 seconds at a time."""
+WORDS: dict[str, Any] = {
+    "rate": 16000,
+    "hops": (400,),
+    "codes": 1000,
+    "level": 0,
+    "width": 128,
+    "layers": 4,
+    "heads": 4,
+    "context": 192,
+    "dropout": 0.1,
+    "modern": Modern(kv_heads=4, feedforward=352),
+    "train": replace(
+        TRAIN, steps=2600, length=192, lr=3e-3, warmup=100, ema=0.995, precision="bf16", eval_every=650
+    ),
+}
+"""Preset `modern_lyrics`: 4.8 seconds at a time of a voice at 16 kHz, 40 codes a second, with the words around them."""
 TINY: dict[str, Any] = {
     "rate": 8000,
     "hops": (16, 32, 64),

@@ -15,7 +15,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from otonoha.models.jukebox import modern_masks
+from otonoha.models.jukebox import guide, modern_masks
+from otonoha.models.jukebox.alignment_attention import watched, watching
 from otonoha.models.jukebox.batches import Windows
 from otonoha.models.jukebox.batches_lessons import windows
 from otonoha.models.jukebox.labels import NONE
@@ -68,8 +69,8 @@ class ModernJukebox(Jukebox):
 
     @property
     def lyric_layers(self) -> tuple[int, ...]:
-        """None looks at lyrics and at little else."""
-        return ()
+        """All: every layer looks at everything. While a window is written, none of them keeps its attention."""
+        return () if self.config.lyrics is None else tuple(range(self.config.layers))
 
     def build(self) -> dict[str, nn.Module]:
         """The network, freshly drawn."""
@@ -108,17 +109,29 @@ class ModernJukebox(Jukebox):
         lyrics: Tensor | None = None,
         upper: Tensor | None = None,
         score: Tensor | None = None,
+        sung: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """As every prior's. Of a masked one `bits` (B, T) are an estimate whose mean is, while it learns, the cross
-        entropy of hidden codes under the training's masks, and otherwise the bound (modern_masks.py).
+        entropy of hidden codes under the training's masks, and otherwise the bound (modern_masks.py). Where it is told
+        when characters are `sung` (B, S), seconds from the beginning of the window: also `guide_bits` (guide.py).
         """
-        told = self.told(labels, lyrics, upper, score)
+        told, codes = self.told(labels, lyrics, upper, score), self._asked(codes)
         if self.network.training:
             told = forgetful(told, self.options.forget)
-        if self.masked:
-            found = {"bits": self._hidden_bits(self._asked(codes), told)}
-        else:
-            found = self._causal_bits(self._asked(codes), told)
+        layer, head = guide.place(self.config)
+        with watching(self, () if sung is None else (layer,)) as looks:
+            if self.masked:
+                found = {"bits": self._hidden_bits(codes, told)}
+            else:
+                found = self._causal_bits(codes, told)
+        if sung is not None and told.lyrics is not None:
+            known = (told.lyrics > 0).any(1, keepdim=True)  # others have forgotten their lyrics
+            sung = sung.to(self.device).masked_fill(~known, torch.nan)
+            code, behind = (
+                self.hop / self.config.rate,
+                0 if self.masked else 1,
+            )  # a causal one has heard the code before
+            found["guide_bits"] = guide.guide_bits(looks[layer][:, head], sung, code, behind)
         return self._summed(found, found["bits"].mean(), codes.shape[1])
 
     def bound(
@@ -161,6 +174,27 @@ class ModernJukebox(Jukebox):
         weight = numbers.sum() / B if learning else numbers[:, None]
         return bits(logits, codes) * hidden * (T / weight.to(codes.device))
 
+    def lyric_attention(
+        self,
+        codes: Tensor,
+        labels: Tensor | None = None,
+        lyrics: Tensor | None = None,
+        upper: Tensor | None = None,
+        *,
+        layers: Iterable[int] | None = None,
+        score: Tensor | None = None,
+    ) -> dict[int, Tensor]:
+        """As every prior's; column s is the attention to character s itself, also where the network reads the text
+        shifted by one (see alignment_attention.py).
+        """
+        asked = self.lyric_layers if layers is None else tuple(layers)
+        if strange := [layer for layer in asked if layer not in self.lyric_layers]:
+            raise ValueError(
+                f"layer {strange[0]} does not look at lyrics; those that do: {self.lyric_layers or 'none'}"
+            )
+        told = {"labels": labels, "lyrics": lyrics, "upper": upper, "score": score}
+        return watched(self, codes, told, asked)
+
     # -- windows that are written ------------------------------------------------------------------------
 
     def step(
@@ -179,7 +213,9 @@ class ModernJukebox(Jukebox):
         and weights (B, K) or (B, T, K) in place of those in the labels. `guidance` leans towards all that is told.
         """
         if tuple(record):
-            raise ValueError("the design modern records no attention to lyrics")
+            raise ValueError(
+                "the design modern records no attention while it writes: lyric_attention tells it afterwards"
+            )
         told = replace(self.told(labels, lyrics, upper, score), artists=artists, genres=genres)
         with torch.no_grad():
             blank = self.network.condition(told.blank()) if guidance != 1 else None

@@ -49,6 +49,10 @@ def _config_of(original: Mapping[str, Any]) -> Config:
         raise ValueError(f"kind must be prior, got {original['kind']!r}")
     level, strides, steps = original["level"], original["strides"], original["downsampling_steps"]
     labels, lyrics, conditioner = (original[name] for name in ("labels", "lyrics", "conditioner"))
+    if conditioner is not None and not 0 <= level < len(strides) - 1:
+        raise ValueError(
+            f"a conditioner reads a coarser level: level must be within 0 … {len(strides) - 2}, got {level}"
+        )
     return Config(
         **_layers(original),
         rate=original["sample_rate"],
@@ -79,7 +83,9 @@ def _layers(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _labels(told: Mapping[str, Any]) -> Labels:
-    versions: dict[int, Any] = {2: "v2", 3: "v3"}
+    versions: dict[Any, Any] = {2: "v2", 3: "v3"}
+    if told["version"] not in versions:
+        raise ValueError(f"labels of the original have version 2 or 3, got {told['version']!r}")
     return Labels(
         version=versions[told["version"]],
         genres=told["genres"],

@@ -60,10 +60,13 @@ class Kept(Jukebox):
         return sum(entry.numel * self._type(entry).itemsize for entry in self.state.values())
 
     def _type(self, entry: Entry) -> torch.dtype:
-        dtype = entry.storage.dtype
-        if self.half and dtype == torch.float32:
-            return torch.float16
-        return dtype if dtype in NAMES else torch.float32
+        return self._types_of(entry)[0]
+
+    def _types_of(self, entry: Entry) -> list[torch.dtype]:
+        """Types that a tensor may be kept in, the preferred one first."""
+        own = entry.storage.dtype
+        whole = own if own in NAMES else torch.float32
+        return [torch.float16, whole] if self.half and whole == torch.float32 else [whole]
 
     @property
     def fingerprint(self) -> str:
@@ -86,12 +89,12 @@ class Kept(Jukebox):
         found = self.file.tensor(entry)
         if not found.is_floating_point() or not found.isfinite().all():
             raise ValueError(f"{self.file.path} holds weights that are no finite numbers ({name})")
-        self._types[name] = self._type(entry)
-        converted = found.to(self._types[name])
-        if self.half and not converted.isfinite().all():  # too large for two bytes
-            self._types[name] = found.dtype
-            return found
-        return converted
+        for dtype in self._types_of(entry):
+            converted = found.to(dtype)
+            if converted.isfinite().all():
+                self._types[name] = dtype
+                return converted
+        raise ValueError(f"{self.file.path} holds weights that are too large for four bytes ({name})")
 
     def save(self, folder: str | Path, *, half: bool = False, int8: bool = False) -> Path:
         """As every Model, but the weights go from file to file."""

@@ -137,6 +137,11 @@ OWN = Labels(time_bins=32, shortest=0.0)
 MODERN_TOP = Config(labels=replace(OWN, artists=256, genres=64), **modern_config.TOP)
 MODERN_UP = Config(labels=replace(OWN, artists=256, genres=64), **modern_config.UP)
 MODERN_DELAYED = replace(MODERN_TOP, modern=modern_config.DELAYED)
+MODERN_LYRICS = Config(
+    labels=replace(OWN, artists=256, genres=64),
+    lyrics=Lyrics(design="single", characters=72, vocabulary=512, guide=4.0, astray=16),
+    **modern_config.WORDS,
+)
 MODERN_TINY = Config(labels=replace(OWN, artists=4, genres=6, most_genres=2), **modern_config.TINY)
 
 PRESETS = {
@@ -156,5 +161,6 @@ PRESETS = {
     "modern_top": MODERN_TOP,
     "modern_up": MODERN_UP,
     "modern_delayed": MODERN_DELAYED,
+    "modern_lyrics": MODERN_LYRICS,
     "modern_tiny": MODERN_TINY,
 }

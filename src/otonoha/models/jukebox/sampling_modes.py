@@ -11,7 +11,7 @@ from typing import Any
 
 from otonoha.models.jukebox.codes import UNKNOWN, Codes, empty
 from otonoha.models.jukebox.labels import Label
-from otonoha.models.jukebox.sampling_order import TOP, How, Level, Order
+from otonoha.models.jukebox.sampling_order import TOP, How, Level, Order, is_delayed
 
 
 def ancestral(
@@ -126,10 +126,10 @@ class Draft:
         """One candidate a seed for the next `samples`, on the top level, in one window that sees all it can."""
         top = len(self.hops) - 1
         whole = -(-samples // self.hops[-1]) * self.hops[-1]
-        if samples < 1 or whole > levels[top].n_ctx * self.hops[-1]:
-            raise ValueError(
-                f"candidates are 1 … {levels[top].n_ctx * self.hops[-1]} samples long (one window), not {samples}"
-            )
+        prior: Any = levels[top]
+        most = (prior.n_ctx - (prior.delays.longest if is_delayed(prior) else 0)) * self.hops[-1]
+        if samples < 1 or whole > most:
+            raise ValueError(f"candidates are 1 … {most} samples long (one window), not {samples}")
         codes = empty(1, whole, self.hops) if self.codes is None else self.codes
         one_window = {top: replace(how, hop=None)}
         total = self.samples + whole

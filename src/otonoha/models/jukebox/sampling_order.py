@@ -204,8 +204,8 @@ def _check_delayed(order: Order, number: int) -> None:
     for level in range(number):
         if (codes.written(level) != top.repeat(codes.hops[number] // codes.hops[level])).any():
             raise ValueError(
-                f"the prior of level {number} writes all levels together: level {level} must be written where level "
-                f"{number} is, and nowhere else"
+                f"the prior of level {number} writes all levels together: codes that it goes on from need all of them, "
+                f"and level {level} is not written where level {number} is"
             )
     if len(order.levels) > 1:
         raise ValueError(f"the prior of level {number} writes all levels: it needs no others")
@@ -226,7 +226,10 @@ def _check(order: Order) -> None:
         if not 0 <= first <= last <= codes.levels[number].shape[1]:
             raise ValueError(f"codes {first} … {last} of level {number} lie outside of the piece")
         _check_level(order, number)
-    checked(codes, {number: level.bins for number, level in levels.items()})
+    bins = {number: level.bins for number, level in levels.items()}
+    for level in filter(is_delayed, levels.values()):  # it reads all levels
+        bins = dict(enumerate(level.delays.sizes))  # type: ignore[attr-defined]
+    checked(codes, bins)
 
 
 def _check_level(order: Order, number: int) -> None:

@@ -84,7 +84,8 @@ class Composition:
         lower = [level for level in levels if level < max(levels)]
         told = write.terms(system, self._said(), levels, codes.samples, n)
         if not lower:
-            raise ValueError("this system writes the coarsest level only: its candidates are finished")
+            what = "all levels together" if write.whole(system) else "the coarsest level only"
+            raise ValueError(f"this system writes {what}: its candidates are finished")
         order = upsampled(levels, codes.repeated(n), seeds=write.seeds_of(seed, n), only=lower, **told)
         plan = write.Plan(order, finest, 0, codes.samples)
         *_, last = write.events(system, plan, self._request(seed), job or Job())

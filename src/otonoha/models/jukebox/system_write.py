@@ -133,7 +133,7 @@ def finest_of(system: Any, said: Said) -> int:
     """The finest level that is written."""
     levels = system.config.levels
     if whole(system):
-        said.refuse(("level",), "on this system: its prior writes all levels together")
+        said.refuse(("level", "parallel", "rows"), "on this system: its prior writes all levels together")
         return 0
     if said.level is None:
         return levels[-1]

@@ -86,14 +86,26 @@ def bar_lines(codec: Events, tokens: Tokens) -> np.ndarray:
     return frame_in(codec, tokens).start
 
 
-def within(codec: Events, score: Score) -> Score:
-    """A copy of a score whose changes of metre, key and tempo end with its notes."""
+def within(codec: Events, score: Score, *, until: Score | None = None) -> Score:
+    """A copy of a score whose changes of metre, key and tempo end with its notes, or with those of `until`."""
     result = score.copy()
-    end = nearest_tick(last_tick(score), score.tpq, codec.resolution)
+    end = nearest_tick(last_tick(until or score), score.tpq, codec.resolution)
     for name in CHANGES:
         found = getattr(score, name)
         heard = [e for e in found if not e.time or nearest_tick(e.time, score.tpq, codec.resolution) < end]
         setattr(result, name, heard)
+    return result
+
+
+def damped(codec: Events, score: Score) -> Score:
+    """A copy of a score in which no note rings beyond the bar in which the last one begins."""
+    result, frame = score.copy(), frame_in(codec, codec.encode(score))
+    last = max(int(columns_of(track).onset.max(initial=0)) for track in score.tracks)
+    lines = np.append(frame.start, frame.end)
+    line = int(np.searchsorted(lines, nearest_tick(last, score.tpq, codec.resolution), side="right"))
+    end = nearest_tick(int(lines[min(line, len(lines) - 1)]), codec.resolution, score.tpq)
+    for note in (note for track in result.tracks for note in track.notes if note.end > end):
+        note.duration = end - note.time
     return result
 
 
@@ -106,9 +118,12 @@ def sounding(score: Score) -> list[int]:
 
 
 def behind(codec: Events, prompt: Score, controls: Controls) -> Place:
-    """The bars behind a piece. Its own changes of metre, key and tempo end with its notes."""
-    score, homes = within(codec, prompt), sounding(prompt)
-    tokens = read(codec, score)
+    """The bars behind the one in which the last note of a piece begins; its own changes of metre, key, tempo end there.
+    Where notes ring into the next bar, nothing else waits for them: the network reads the piece without that.
+    """
+    homes, heard = sounding(prompt), damped(codec, prompt)
+    score, heard = within(codec, prompt, until=heard), within(codec, heard)
+    tokens = read(codec, heard)
     old, new = len(bar_lines(codec, tokens)), controls.bars or ask.BARS
     tokens = codec.with_header(tokens, ask.header_of(controls, old + new, codec.header(tokens)))
     return Place(score, tokens, list(range(old, old + new)), list(range(len(homes))), homes)

@@ -84,7 +84,9 @@ def varied(
     if not strength:
         raise ValueError("strength 0 changes nothing; give a share of the notes above 0, up to 1")
     codec, choice, allowed = design.codec, ask.choice(controls), _allowed(design.codec, controls)
-    event, sounds, at = codec.event(place.tokens).copy(), Sounds.of(codec, place), _notes_in(codec, place)
+    event, sounds, at = codec.event(place.tokens).copy(), Sounds.of(codec, place), notes_in(codec, place)
+    if not len(at):
+        raise ValueError("there is no note to vary in these bars and tracks")
     chosen = dice.permutation(at)[: max(1, round(strength * len(at)))]
     hidden = np.zeros(len(event), bool)
     hidden[chosen] = True
@@ -149,14 +151,11 @@ def _looked_at(
     return logits
 
 
-def _notes_in(codec: Events, place: Place) -> np.ndarray:
+def notes_in(codec: Events, place: Place) -> np.ndarray:
     """(n,) where in the tokens the notes of the place stand."""
     cells, event = codec.cells(place.tokens), codec.event(place.tokens)
     kinds = [codec.layout.names.index(name) for name in ("Pitch", "Drum")]
     inside: np.ndarray = np.zeros(len(event), bool)
     for bar, track, start, stop in zip(cells.bar, cells.track, cells.start, cells.stop):
         inside[start:stop] |= bar in place.bars and track in place.tracks
-    found = np.flatnonzero(inside & np.isin(codec.layout.kind[event], kinds))
-    if not len(found):
-        raise ValueError("there is no note to vary in these bars and tracks")
-    return found
+    return np.flatnonzero(inside & np.isin(codec.layout.kind[event], kinds))

@@ -17,13 +17,13 @@ from otonoha.models.music_transformer import events_ask as ask
 from otonoha.models.music_transformer import standing
 from otonoha.models.music_transformer.config import Controls
 from otonoha.models.music_transformer.events_place import Place, behind, beside, region_of
-from otonoha.models.music_transformer.events_vary import varied
+from otonoha.models.music_transformer.events_vary import notes_in, varied
 from otonoha.models.music_transformer.events_windows import Window, excerpt, header_size, windows
 from otonoha.models.music_transformer.excerpts import CONTROLS, form_span
 from otonoha.models.music_transformer.home import SHIFTS, Homeward, shift_from, shift_of
 from otonoha.models.music_transformer.joined import between
 from otonoha.models.music_transformer.network import Guided, LlamaStep
-from otonoha.models.music_transformer.steering import Steered
+from otonoha.models.music_transformer.steering import Cadence, Density, Polyphony, Register, Steered
 from otonoha.music.theory import Key
 from otonoha.nn.engines import decoder_for
 from otonoha.sample.engine import Around, Step, written
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 LONG_CELL = 256
 """Symbols behind which a cell ends as soon as it can: more than it sensibly holds."""
+FORM_STRENGTH = 0.3
+"""Share of the notes of A that its variation A' changes."""
 USUAL_CELL = 16
 """Symbols of a cell, to tell how far a request is."""
 
@@ -104,11 +106,39 @@ def generate(design: EventsDesign, request: Request, n: int, job: Job) -> Iterat
 
 
 def _compose(writer: Writer, n: int) -> Iterator[Event]:
-    asked = ask.of_piece(writer.codec, writer.controls)
+    asked, new = ask.of_piece(writer.codec, writer.controls), list[int]()
+    if writer.design.config.masked:
+        asked, new = _planned(asked)
     prompt = _opening(writer, asked)
     bars, tracks = (asked.full_bars or 0) + 1, len(asked.instruments or range(MAX_TRACKS))
     rows = yield from _write(writer, n, prompt, asked, cells=bars * tracks)
-    yield Done([writer.take(writer.codec.decode(r), r, i, writer.over(r)) for i, r in enumerate(rows)])
+    takes = [writer.take(writer.codec.decode(r), r, i, writer.over(r)) for i, r in enumerate(rows)]
+    yield Done([_again(writer, take, new) if new else take for take in takes])
+
+
+def _planned(asked: EventConstraints) -> tuple[EventConstraints, list[int]]:
+    """Variations of sections are written as repeats first; and the bars that are varied then: all but the last of
+    each, since that is where a section closes.
+    """
+    at, new = int(bool(asked.pickup)), list[int]()
+    for section in asked.form or ():
+        if section.repeat == "varied":
+            new += range(at, at + max(1, section.bars - 1))
+        at += section.bars
+    plan = asked.form and tuple(
+        replace(s, repeat="new" if s.repeat == "new" else "exact") for s in asked.form
+    )
+    return replace(asked, form=plan), new
+
+
+def _again(writer: Writer, take: Take, bars: list[int]) -> Take:
+    """A take in which some of the bars are varied."""
+    place = replace(region_of(writer.codec, take.music, writer.controls), bars=bars)
+    if not len(notes_in(writer.codec, place)):
+        return take
+    dice = np.random.default_rng([writer.request.seed, take.request.index, 4])
+    score, tokens = varied(writer.design, place, replace(writer.controls, strength=FORM_STRENGTH), dice)
+    return replace(take, music=score, tokens=tokens)
 
 
 def _opening(writer: Writer, asked: EventConstraints) -> Tokens | None:
@@ -286,11 +316,13 @@ def _write(
 
 
 def _steered(writer: Writer, step: Step) -> Step:
-    """The step that keeps to a register that is asked of new bars."""
-    register = writer.controls.register
-    if not isinstance(writer.request.task, Compose | Continue) or register is None:
+    """The step that keeps to what is asked of new bars, and ends at home."""
+    asked, layout = writer.controls, writer.codec.layout
+    if not isinstance(writer.request.task, Compose | Continue):
         return step
-    return Steered(step, writer.codec.layout, register)
+    wanted = ((Register, asked.register), (Density, asked.density), (Polyphony, asked.polyphony))
+    kept = [lever(layout, value) for lever, value in wanted if value is not None]
+    return Steered(step, [Cadence(layout), *kept])
 
 
 def _at_home(writer: Writer, step: Step, n: int, prompt: Tokens | None, asked: EventConstraints) -> Step:

@@ -99,15 +99,19 @@ def decode(
     device: torch.device,
     chunk: int = CHUNK,
     at: int = 0,
+    sound: Callable[[Sequence[Tensor], int, int], Tensor] | None = None,
 ) -> Iterator[np.ndarray]:
-    """The `total` samples of codes (N, hop of the coarsest / hop), in pieces (C, n); `at`: the first one's position."""
+    """The `total` samples of codes (N, hop of the coarsest / hop), in pieces (C, n); `at`: the first one's position;
+    `sound`: what is asked in place of the coder's own.
+    """
+    sound = sound or coder.sound
     hop, N = hops[-1], len(codes[level])
     for first in range(0, total, chunk):
         last = min(first + chunk, total)
         low, high = coder.read(level, first, last - 1)
         start, stop = max(0, low), min(N, high + 1)
         z = [torch.from_numpy(c[start:stop].reshape(1, -1).astype(np.int64)).to(device) for c in codes]
-        y = coder.sound(z, level, at + start)[0, :, first - start * hop : last - start * hop]
+        y = sound(z, level, at + start)[0, :, first - start * hop : last - start * hop]
         yield y.float().cpu().numpy()
 
 

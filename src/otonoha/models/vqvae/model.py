@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from typing import Any, ClassVar, cast
 
@@ -177,18 +178,23 @@ class VQVAE(Model):
         clock = np.arange(len(filled)) * (self.config.hops[-1] / self.config.rate)
         return Tokens({**streams, FILLED: filled}, clock, self.fingerprint)
 
-    def decode(self, tokens: Tokens, *, level: int = 0) -> Audio:
+    def decode(self, tokens: Tokens, *, level: int = 0, noise: float | None = None) -> Audio:
         """Tokens -> sound, from the codes of one level.
 
-        Raises ValueError for tokens of another codec, codes out of range and a level that does not exist.
+        `noise`: how much is added of what the decoder cannot foresee, from 0 (none: nearer to the waveform, and
+        duller) to 1 (when unset); for codecs that write it apart. Raises ValueError for tokens of another codec, codes
+        out of range, a level that does not exist, and noise for a codec that has none.
         """
-        parts = [part.samples for part in self.decode_stream(tokens, level=level)]
+        parts = [part.samples for part in self.decode_stream(tokens, level=level, noise=noise)]
         silence = np.zeros((self.config.channels, 0), np.float32)
         return Audio(np.concatenate([silence, *parts], axis=1), self.config.rate)
 
-    def decode_stream(self, tokens: Tokens, *, level: int = 0, chunk: int = coding.CHUNK) -> Iterator[Audio]:
+    def decode_stream(
+        self, tokens: Tokens, *, level: int = 0, noise: float | None = None, chunk: int = coding.CHUNK
+    ) -> Iterator[Audio]:
         """The same piece by piece, `chunk` samples each: sound of any length in bounded memory."""
         codes, total = self._checked(tokens, level)
+        sound = None if noise is None else partial(self.design.sound, noise=self._share(noise))
         begins = (
             float(tokens.clock[0]) if len(tokens) else 0.0
         )  # a part of a piece sounds as it does in the whole
@@ -201,6 +207,7 @@ class VQVAE(Model):
             device=self.device,
             chunk=max(1, chunk),
             at=round(begins * self.config.rate / self.config.hops[-1]),
+            sound=sound,
         )
         return (Audio(part, self.config.rate) for part in parts)
 
@@ -229,6 +236,17 @@ class VQVAE(Model):
             raise ValueError(
                 f"level must be 0 (the finest) … {self.levels - 1} (the coarsest), got {level!r}"
             )
+
+    def _share(self, noise: float) -> float:
+        """The noise itself, if it is within 0 … 1 and this codec has any; else ValueError."""
+        if self.config.design != "modern" or self.config.decoder_head != "noise":
+            raise ValueError(
+                "this codec writes no noise apart from the rest (design modern with decoder_head noise does), "
+                f"so there is none to be set, got noise {noise:g}"
+            )
+        if not 0 <= noise <= 1:
+            raise ValueError(f"noise must be within 0 … 1, got {noise:g}")
+        return float(noise)
 
     # -- what both are made of ---------------------------------------------------------------------------
 

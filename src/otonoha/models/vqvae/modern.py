@@ -232,9 +232,9 @@ class Modern:
         """(B, C, T) -> (B, T / hop) for every level."""
         return self.network.codes(x)
 
-    def sound(self, codes: Sequence[Tensor], level: int, first: int = 0) -> Tensor:
+    def sound(self, codes: Sequence[Tensor], level: int, first: int = 0, noise: float = 1.0) -> Tensor:
         """(B, T / hop) of every level -> (B, C, T), from that level and the coarser ones it builds upon; `first`: the
-        place of their first position.
+        place of their first position; `noise`: how much of its noise is added.
         """
         hops = self.config.hops
         for at in range(level, len(hops)):
@@ -245,7 +245,7 @@ class Modern:
                 )
             if int(codes[at].min()) < 0 or int(codes[at].max()) >= self.config.codes:
                 raise ValueError(f"codes of level {at} must be within 0 … {self.config.codes - 1}")
-        return self.network.sound(codes, level, first)
+        return self.network.sound(codes, level, first, noise)
 
     def heard(self, level: int, first: int, last: int) -> tuple[int, int]:
         """The samples that the codes first … last of a level depend on."""

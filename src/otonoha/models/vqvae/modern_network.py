@@ -82,10 +82,12 @@ class Network(nn.Module):
         """(B, C, T) -> (B, T / hop) of every level."""
         return [q.codes for q in self._descend(self.features(x), None)[0]]
 
-    def sound(self, codes: Sequence[Tensor], level: int, first: int = 0) -> Tensor:
-        """(B, T / hop) of the levels -> (B, C, T), from that level and the coarser ones; `first`: their position."""
-        foreseen, noise = self.parts(codes, level, first)
-        return foreseen if noise is None else foreseen + noise
+    def sound(self, codes: Sequence[Tensor], level: int, first: int = 0, noise: float = 1.0) -> Tensor:
+        """(B, T / hop) of the levels -> (B, C, T), from that level and the coarser ones; `first`: their position;
+        `noise`: how much of it is added to what can be foreseen.
+        """
+        foreseen, unforeseen = self.parts(codes, level, first)
+        return foreseen if unforeseen is None or not noise else foreseen + noise * unforeseen
 
     def parts(self, codes: Sequence[Tensor], level: int, first: int = 0) -> tuple[Tensor, Tensor | None]:
         """As `sound`: what can be foreseen, and the noise."""
