@@ -30,7 +30,7 @@ from otonoha.models.jukebox.codes_corpus import teller
 from otonoha.models.jukebox.codes_ngram import CodeNgrams
 from otonoha.models.jukebox.model import Jukebox
 from otonoha.models.jukebox.modern_batches import scored
-from otonoha.models.pretrained import SHIPPED, load
+from otonoha.models.pretrained import SHIPPED, load, shipped
 from otonoha.music.piece import Piece
 from otonoha.train import loop
 from otonoha.train.objective import Objective
@@ -210,7 +210,10 @@ def pack(run: Path, priors: Sequence[Any], material: Material, told: Mapping[str
         "summary": "Writes sound: codes of three rates, the coarsest one after the other, finer ones in parallel.",
         **told,
     }
-    return system.save(place, half=True)
+    shared = next(
+        (name for name, at in shipped().items() if load(at).fingerprint == material.codec.fingerprint), None
+    )
+    return system.save(place, half=True, codec=shared)
 
 
 def made(said: Any) -> dict[str, Any]:

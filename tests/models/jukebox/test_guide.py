@@ -15,17 +15,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_modern_prior import codes, prior, told
 
+from otonoha.io.lrc import parse_lyrics
 from otonoha.models.jukebox import guide
 from otonoha.models.jukebox.alignment import choose_head
 from otonoha.models.jukebox.batches import CodeBatch, Telling, Windows
 from otonoha.models.jukebox.batches_lessons import loss_of, telling_of
 from otonoha.models.jukebox.batches_loss import masked_loss
+from otonoha.models.jukebox.batches_lyrics import sung, word_times
 from otonoha.models.jukebox.batches_songs import Song
 from otonoha.models.jukebox.batches_views import LevelView
 from otonoha.models.jukebox.config import Config, Layers, Lyrics
 from otonoha.models.jukebox.labels import NONE, Label, sung_window
 from otonoha.models.jukebox.modern_config import Modern
 from otonoha.models.jukebox.windows import Shape
+from otonoha.music.sung_text import Line, SungText, Word
 
 torch.set_num_threads(1)
 QUICK = settings(max_examples=25, deadline=None, derandomize=True)
@@ -36,10 +39,13 @@ LYRICS = Lyrics(design="single", characters=5, vocabulary=9, guide=0.5)
 
 
 def by_hand(weights, times, code: float, behind: int) -> list[float]:
-    """Of one window: weights (T, S), times (S,) with NaN; bits of every code."""
+    """Of one window: weights (T, S), times (S, 2) with NaN; bits of every code."""
     found = []
     for t, row in enumerate(weights):
-        far = [abs((t + 0.5 - behind) * code - time) for time in times]
+        at = (t + 0.5 - behind) * code
+        far = [
+            begin - at if at < begin else at - end if at > end else 0 * (begin + end) for begin, end in times
+        ]
         known = [d for d in far if not math.isnan(d)]
         near = [
             0.0 if math.isnan(d) else math.exp(-(d**2 - min(known) ** 2) / (2 * guide.SPREAD**2)) for d in far
@@ -54,7 +60,7 @@ def by_hand(weights, times, code: float, behind: int) -> list[float]:
 def test_bits_are_those_of_the_slow_twin(T, S, code, behind, seed):
     rng = np.random.default_rng(seed)
     weights = rng.dirichlet(np.full(S + 1, 0.3), (3, T))[..., :S]
-    times = np.sort(rng.uniform(-1, T * code + 1, (3, S)), 1)
+    times = np.sort(rng.uniform(-1, T * code + 1, (3, S, 2)), 2)
     times[rng.random((3, S)) < 0.3] = np.nan
     found = guide.guide_bits(torch.from_numpy(weights).float(), torch.from_numpy(times).float(), code, behind)
     wanted = [by_hand(w.tolist(), t.tolist(), code, behind) for w, t in zip(weights, times)]
@@ -62,10 +68,10 @@ def test_bits_are_those_of_the_slow_twin(T, S, code, behind, seed):
 
 
 def test_who_looks_at_what_is_sung_pays_nothing():
-    sung = torch.tensor([[0.15, 0.45, 0.75], [torch.nan] * 3])
+    when = torch.tensor([[[0.0, 0.3], [0.3, 0.6], [0.6, torch.inf]], [[torch.nan] * 2] * 3])
     right = torch.eye(3).repeat_interleave(3, 0)[None].repeat(2, 1, 1)  # three codes of 0.1 s each
-    assert guide.guide_bits(right, sung, 0.1).max() < 0.01
-    wrong = guide.guide_bits(right.flip(1), sung, 0.1)
+    assert guide.guide_bits(right, when, 0.1).max() < 0.01
+    wrong = guide.guide_bits(right.flip(1), when, 0.1)
     assert wrong[0, [0, 1, 2, 6, 7, 8]].min() > 4  # one window knows nothing of its lyrics
     assert not wrong[1].any()
 
@@ -88,9 +94,9 @@ def test_attention_that_is_recorded_is_that_of_the_same_pass(masked):
     model.networks.eval()
     z, known = codes(model), told(model)
     plain = model.losses(z, **known)
-    sung = torch.tensor([[0.0, 0.01, 0.02, 0.05, 0.1]] * 3)
+    when = torch.tensor([[[0.0, 0.02], [0.02, 0.03], [torch.nan] * 2, [0.05, 0.1], [0.05, 0.1]]] * 3)
     model.network.zero_grad()
-    found = model.losses(z, **known, sung=sung)
+    found = model.losses(z, **known, sung=when)
     assert torch.equal(plain["bits"], found["bits"])  # whoever watches changes nothing
     assert float(found["loss"].detach()) == pytest.approx(
         float((plain["loss"] + LYRICS.guide * found["guide_bits"].mean()).detach()), rel=1e-5
@@ -102,7 +108,7 @@ def test_attention_that_is_recorded_is_that_of_the_same_pass(masked):
         with torch.no_grad():
             weights = model.lyric_attention(z, **known)
         assert list(weights) == [0, 1]
-        wanted = guide.guide_bits(weights[layer][:, head], sung, model.hop / model.config.rate, behind=1)
+        wanted = guide.guide_bits(weights[layer][:, head], when, model.hop / model.config.rate, behind=1)
         torch.testing.assert_close(found["guide_bits"], wanted)
     assert not any(b.self_attn._forward_pre_hooks for b in model.network.llama.model.layers)
 
@@ -130,7 +136,7 @@ def test_who_has_forgotten_the_lyrics_is_not_asked_where_they_are():
     model.networks.train()
     torch.manual_seed(2)
     lyrics = torch.randint(1, 9, (8, 5))
-    found = model.losses(codes(model, rows=8), lyrics=lyrics, sung=torch.zeros(8, 5))["guide_bits"]
+    found = model.losses(codes(model, rows=8), lyrics=lyrics, sung=torch.zeros(8, 5, 2))["guide_bits"]
     silent = (found == 0).all(1)
     assert 0 < silent.sum() < 8
     assert found[~silent].min() > 0
@@ -158,8 +164,21 @@ def test_where_it_has_no_effect_it_is_refused(options, what):
 def timed_song(letters: int = 40) -> Song:
     """A character every 0.1 s, from 2 s of the song on, where the recording begins."""
     ids = tuple(range(1, letters + 1))
-    label = Label(8000, 2000, lyrics=ids)
-    return Song("", (np.arange(50),), label, 1000, 2.0 + 0.1 * np.arange(letters))
+    label, times = Label(8000, 2000, lyrics=ids), 2.0 + 0.1 * np.arange(letters)
+    return Song("", (np.arange(50),), label, 1000, times, np.stack([times, times + 0.1], 1))
+
+
+def test_every_character_knows_when_its_word_is_sung():
+    text = parse_lyrics("[00:01.00]<00:01.00>so <00:02.00>it\n[00:04.00]<00:04.00>goes<00:05.50>")
+    assert text.text == "so it\ngoes"
+    gap = [[np.nan] * 2]
+    wanted = [[1, 2]] * 2 + gap + [[2, 4]] * 2 + gap + [[4, 5.5]] * 4
+    np.testing.assert_array_equal(word_times(text), wanted)
+    found = sung(text, toy.Text("so it\nge"), offset=10.0)
+    np.testing.assert_array_equal(found.words, np.array(wanted) + 10)
+    open_end = word_times(SungText((Line("la", words=(Word("la", 3.0),)),)))
+    np.testing.assert_array_equal(open_end, [[3, np.inf]] * 2)
+    assert sung(SungText((Line("la"),)), toy.TEXT).words is None
 
 
 def test_windows_know_when_their_characters_are_sung():
@@ -167,14 +186,15 @@ def test_windows_know_when_their_characters_are_sung():
     for astray in (-100, -3, 0, 3, 100):
         seen = song.characters(1000, 1000, 12, astray)
         times = song.sung(1000, 1000, 12, astray)
-        np.testing.assert_allclose(times, 0.1 * (seen - 1) - 1.0, atol=1e-5)
+        np.testing.assert_allclose(times[:, 0], 0.1 * (seen - 1) - 1.0, atol=1e-5)
+        np.testing.assert_allclose(times[:, 1], 0.1 * seen - 1.0, atol=1e-5)
         wanted = sung_window(song.times, 12, 3.0, 4.0) + 1
         shift = int(np.clip(astray, 1 - wanted[0], 40 - wanted[-1]))
         assert (seen == wanted + shift).all()
     short = timed_song(5)
     assert np.isnan(short.sung(0, 1000, 8, 2)[:3]).all()
     assert short.characters(0, 1000, 8, 2).tolist() == [0, 0, 0, 1, 2, 3, 4, 5]
-    assert np.isnan(replace(song, times=None).sung(0, 1000, 8)).all()
+    assert np.isnan(replace(song, words=None).sung(0, 1000, 8)).all()
     assert NONE == -1
 
 
@@ -187,7 +207,7 @@ def test_batches_bring_the_times_and_go_astray_only_while_learning():
     for update in range(8):
         batch = off(update)
         begin = batch.codes[:, 0]  # codes count positions of 0.1 s
-        torch.testing.assert_close(batch.sung, 0.1 * (batch.lyrics - 1 - begin[:, None]).float())
+        torch.testing.assert_close(batch.sung[..., 0], 0.1 * (batch.lyrics - 1 - begin[:, None]).float())
         own = sung_window(song.times, 12, 2.0 + 0.1 * float(begin[0]), 3.0 + 0.1 * float(begin[0])) + 1
         shifts.add(int(batch.lyrics[0, 0] - own[0]))
         assert torch.equal(batch.rows(slice(1, 3)).sung, batch.sung[1:3])

@@ -32,7 +32,8 @@ class CodeBatch:
     """`codes` (B, T) or (B, T, K) int64, `mask` of the same shape: a code that counts. `upper` (B, U), `labels`
     (B, 4 + G) = [total, offset, length of the window (samples), artist, genres padded with −1] and `lyrics` (B, S) are
     int64, or None where nothing is told. The design modern: `upper` (B, U, L) of L coarser levels, `score` (B, T, 257).
-    `sung` (B, S): seconds from the beginning of the window to each character (guide.py); no condition, nobody is told.
+    `sung` (B, S, 2): seconds from the beginning of the window to the words of the characters (guide.py); no condition,
+    nobody is told.
     """
 
     codes: Tensor

@@ -46,10 +46,13 @@ class LyricCodec(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Sung:
-    """The lyrics of a song as ids (S,), and when each character is sung (S,), in seconds of the song, if known."""
+    """The lyrics of a song as ids (S,), and, in seconds of the song, when each character is sung (S,) and when its word
+    begins and ends (S, 2), NaN between words, if known.
+    """
 
     ids: np.ndarray
     times: np.ndarray | None = None
+    words: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.times is not None and (
@@ -142,8 +145,23 @@ def sung(words: SungText, codec: LyricCodec, *, offset: float = 0.0) -> Sung:
     """Words as ids; the recording begins `offset` seconds into the song."""
     tokens = codec.encode(words.text)
     ids = np.asarray(tokens.streams[STREAM], np.int64)
-    times = character_times(words)
-    return Sung(ids, None if times is None else times[np.asarray(tokens.clock).astype(np.int64)] + offset)
+    times, at = character_times(words), np.asarray(tokens.clock).astype(np.int64)
+    if times is None:
+        return Sung(ids)
+    return Sung(ids, times[at] + offset, word_times(words)[at] + offset)
+
+
+def word_times(words: SungText) -> np.ndarray:
+    """(L, 2) when the word of each character of the text begins and ends; NaN between words. A word whose end is not
+    known lasts until the next one begins, the last one as long as it likes.
+    """
+    places, times = words.spans()
+    found = np.full((len(words.text), 2), np.nan)
+    following = np.append(times[1:, 0], np.inf)
+    ends = np.where(np.isnan(times[:, 1]), np.maximum(times[:, 0], following), times[:, 1])
+    for (first, stop), begin, end in zip(places.tolist(), times[:, 0].tolist(), ends.tolist()):
+        found[first:stop] = begin, end
+    return found
 
 
 def character_times(words: SungText) -> np.ndarray | None:

@@ -50,6 +50,8 @@ class Song:
     rate: int
     times: np.ndarray | None = None
     """(S,) when the characters of the lyrics are sung, in seconds of the song."""
+    words: np.ndarray | None = None
+    """(S, 2) when the word of each of them begins and ends; NaN between words."""
 
     def characters(self, at: int, length: int, n: int, astray: int = 0) -> np.ndarray:
         """(n,) ids of the lyrics that a window sees, `at` samples into the recording, `length` samples long; `astray`:
@@ -58,11 +60,13 @@ class Song:
         return self._ids[self._seen(at, length, n, astray)]
 
     def sung(self, at: int, length: int, n: int, astray: int = 0) -> np.ndarray:
-        """(n,) seconds from `at` to where these characters are sung; NaN where that is not known."""
-        if self.times is None:
-            return np.full(n, np.nan, np.float32)
-        since = self.times - (self.label.offset + at) / self.rate
-        return np.append(since, np.nan)[self._seen(at, length, n, astray)].astype(np.float32)
+        """(n, 2) seconds from `at` to where the word of each character begins and ends; NaN where that is not known."""
+        if self.words is None:
+            return np.full((n, 2), np.nan, np.float32)
+        since = self.words - (self.label.offset + at) / self.rate
+        return np.pad(since, ((0, 1), (0, 0)), constant_values=np.nan)[
+            self._seen(at, length, n, astray)
+        ].astype(np.float32)
 
     def _seen(self, at: int, length: int, n: int, astray: int) -> np.ndarray:
         """(n,) which of the characters these are; −1 for none."""
@@ -141,7 +145,7 @@ def _song(piece: Coded, layout: Layout, style: Style, lyrics: LyricCodec | None)
     if lyrics is not None and words is not None:
         text = sung(words, lyrics, offset=_seconds(piece.labels, "offset"))
     label = Label(total, offset, *style, tuple(text.ids.tolist()))
-    return Song(piece.id, levels, label, layout.rate, text.times)
+    return Song(piece.id, levels, label, layout.rate, text.times, text.words)
 
 
 def _timing(piece: Coded, layout: Layout) -> tuple[int, int]:

@@ -113,7 +113,7 @@ class ModernJukebox(Jukebox):
     ) -> dict[str, Tensor]:
         """As every prior's. Of a masked one `bits` (B, T) are an estimate whose mean is, while it learns, the cross
         entropy of hidden codes under the training's masks, and otherwise the bound (modern_masks.py). Where it is told
-        when characters are `sung` (B, S), seconds from the beginning of the window: also `guide_bits` (guide.py).
+        when words are `sung` (B, S, 2), seconds from the beginning of the window: also `guide_bits` (guide.py).
         """
         told, codes = self.told(labels, lyrics, upper, score), self._asked(codes)
         if self.network.training:
@@ -126,7 +126,7 @@ class ModernJukebox(Jukebox):
                 found = self._causal_bits(codes, told)
         if sung is not None and told.lyrics is not None:
             known = (told.lyrics > 0).any(1, keepdim=True)  # others have forgotten their lyrics
-            sung = sung.to(self.device).masked_fill(~known, torch.nan)
+            sung = sung.to(self.device).masked_fill(~known[..., None], torch.nan)
             code, behind = (
                 self.hop / self.config.rate,
                 0 if self.masked else 1,

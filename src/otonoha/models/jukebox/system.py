@@ -69,6 +69,7 @@ class JukeboxSystem(Model):
             raise ValueError(f"a system needs a learned codec of sound, got {type(found).__name__}")
         by_level = _by_level(priors, found)
         self._folder: Path | None = None
+        self._shared: str | None = None
         self._codec: Any = found
         self._priors: dict[int, Any] = by_level
         own = {level: p.lessons for level, p in by_level.items() if getattr(p, "lessons", None) is not None}
@@ -96,7 +97,7 @@ class JukeboxSystem(Model):
     def codec(self) -> Any:  # type: ignore[override]
         """The codec; loaded when first asked for."""
         if self._codec is None:
-            self._codec = self._loaded("codec", self.config.codec)
+            self._codec = self._loaded("codec", self.config.codec, self._shared)
         return self._codec
 
     def prior(self, level: int) -> Any:
@@ -110,12 +111,13 @@ class JukeboxSystem(Model):
             self._priors[level] = prior
         return self._priors[level]
 
-    def _loaded(self, name: str, fingerprint: str) -> Any:
+    def _loaded(self, name: str, fingerprint: str, shipped: str | None = None) -> Any:
         assert self._folder is not None
-        part = pretrained.load(self._folder / PARTS / name)
+        place = pretrained.shipped().get(shipped or "", self._folder / PARTS / name)
+        part = pretrained.load(place)
         if part.fingerprint != fingerprint:
             raise ValueError(
-                f"{self._folder / PARTS / name} is not the part that this system was made of ({part.fingerprint}, "
+                f"{place} is not the part that this system was made of ({part.fingerprint}, "
                 f"not {fingerprint}); assemble it anew"
             )
         return part
@@ -168,11 +170,20 @@ class JukeboxSystem(Model):
 
         yield from events(self, planned(self, request, n), request, job)
 
-    def save(self, folder: str | Path, *, half: bool = False, int8: bool = False) -> Path:
-        """Write the parts and what holds them together. The codec stays in full precision: its codes would change."""
+    def save(
+        self, folder: str | Path, *, half: bool = False, int8: bool = False, codec: str | None = None
+    ) -> Path:
+        """Write the parts and what holds them together. The codec stays in full precision: its codes would change.
+        `codec`: the name under which it comes with the package, if it is to be looked for there.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.codec.save(folder / PARTS / "codec")
+        if codec is None:
+            self.codec.save(folder / PARTS / "codec")
+        elif pretrained.load(codec).fingerprint != self.config.codec:
+            raise ValueError(
+                f"the codec of this system is not the one that comes with the package as {codec}"
+            )
         prints = []
         for level in self.config.levels:
             prior, place = self.prior(level), folder / PARTS / f"level{level}"
@@ -182,7 +193,7 @@ class JukeboxSystem(Model):
             "format": FORMAT,
             "family": self.family,
             "config": to_json(self.config) | {"parts": prints},
-            "codec": {"name": self.codec.name, "fingerprint": self.config.codec},
+            "codec": {"name": self.codec.name, "fingerprint": self.config.codec, "shipped": codec},
             "controls": self.defaults,
             "card": self.card,
         }
@@ -205,11 +216,17 @@ class JukeboxSystem(Model):
             model._set(from_json(Config, described["config"]))
             model.defaults, model.card = dict(described.get("controls", {})), dict(described.get("card", {}))
             model._turned(model.defaults)
+            model._shared = described["codec"].get("shipped")
         except (TypeError, KeyError, ValueError) as error:
             raise ValueError(
                 f"{folder / 'config.json'} does not describe a {cls.family} model: {error}"
             ) from error
-        for name in ("codec", *(f"level{level}" for level in model.config.levels)):
+        if model._shared not in (None, *pretrained.shipped()):
+            raise ValueError(
+                f"{folder} needs the codec {model._shared}, which does not come with this version"
+            )
+        own = ("codec",) if model._shared is None else ()
+        for name in (*own, *(f"level{level}" for level in model.config.levels)):
             if not (folder / PARTS / name / "config.json").is_file():
                 raise ValueError(f"{folder} is not complete: it lacks {PARTS}/{name}")
         model.lessons = _read_labels(folder / LABELS)
