@@ -2,14 +2,15 @@
 
     python benchmarks/sung_alignment.py --prior runs/lyrics --corpus data/sung        table sung_alignment
 
-Trains nothing. The head is chosen by monotonicity, and its lag measured, on the split `valid` (`--choose` recordings
-at most); everything else is measured on the split `test`. Rows: the chosen head, by language too; `any head`, the mean
-over all heads that look at lyrics, each with a lag of its own, which is what choosing by lot gives; `best head`, chosen
-with the answers in hand; `spread evenly`, words by their number of characters over the frames in which anything sounds:
-what one knows without listening. `median_s` is how far beginnings of words are off, `within_…` the share of words that
-are no further off than so many seconds, `bias_s` the median of how much too late they begin. `guide`: weight of guided
-attention while the prior learnt. `lyrics …`: bits a code on windows of the split `valid` with the lyrics as told, with
-those of another song, and without: what the words are worth to the prior that writes.
+Trains nothing. The head is chosen by monotonicity, and its lag and lean measured, on the split `valid` (`--choose`
+recordings at most); everything else is measured on the split `test`. Rows: the chosen head, by language too; `any
+head`, the mean over all heads that look at lyrics, each with lag and lean of its own, which is what choosing by lot
+gives; `best head`, chosen with the answers in hand; `spread evenly`, words by their number of characters over the
+frames in which anything sounds: what one knows without listening. `median_s` is how far beginnings of words are off,
+`within_…` the share of words that are no further off than so many seconds, `bias_s` the median of how much too late
+they begin. `guide`: weight of guided attention while the prior learnt. `lyrics …`: bits a code on windows of the
+split `valid` with the lyrics as told, with those of another song, and without: what the words are worth to the prior
+that writes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _table import show
 from otonoha.data.corpus import corpus
 from otonoha.models import pretrained
-from otonoha.models.jukebox.alignment import Head, choose_head, even, heads_of, lag_of, read
+from otonoha.models.jukebox.alignment import Head, choose_head, even, heads_of, read
+from otonoha.models.jukebox.alignment import measured as lags_of
 from otonoha.models.jukebox.alignment_song import Heard, heard_piece, reader_of
 from otonoha.models.jukebox.alignment_words import onset_errors
 from otonoha.models.jukebox.batches import CodeBatch
@@ -74,12 +75,6 @@ def spread(prior: Any, case: Heard, frame: float = 0.02) -> np.ndarray:
     return onset_errors(even(case, max(1, round(length / frame)), frame), case.text)
 
 
-def with_lag(prior: Any, cases: Sequence[Heard], place: tuple[int, int]) -> Head:
-    """A head with the lag that it has on these recordings."""
-    head = Head(*place)
-    return replace(head, lag=lag_of(np.concatenate(errors_of(prior, cases, head))))
-
-
 def usable(pieces: Sequence[Piece], most: int | None) -> list[Piece]:
     """Recordings that know when their words are sung, in order."""
     found = sorted((p for p in pieces if p.recording is not None and "lrc" in p.labels), key=lambda p: p.id)
@@ -97,21 +92,27 @@ def measured(prior: Any, chosen_on: Sequence[Piece], pieces: Sequence[Piece], lo
     place = f"layer {head.layer}, head {head.head}"
     seconds = sum(piece.sound().seconds for piece in pieces)
     spent = (time.process_time() - begun) / seconds
-    more = {"head": place, "monotonicity": head.score, "lag_s": head.lag, "cpu_per_second": spent}
+    more = {
+        "head": place,
+        "monotonicity": head.score,
+        "lag_s": head.lag,
+        "lean": head.lean,
+        "cpu_per_second": spent,
+    }
     rows = [row("chosen head", found, **more, guide=prior.config.lyrics.guide)]
     languages: dict[str, list[np.ndarray]] = defaultdict(list)
     for piece, errors in zip(pieces, found):
         languages[piece.labels.get("language", "?")].append(errors)
     if len(languages) > 1:
         rows += [row(f"chosen head, {name}", languages[name]) for name in sorted(languages)]
-    rows += by_lot(prior, [heard_piece(reader, piece) for piece in chosen_on], cases[:lot])
+    rows += by_lot(prior, [heard_piece(reader, piece) for piece in chosen_on[:lot]], cases[:lot])
     rows.append(row("spread evenly", [spread(prior, case) for case in cases]))
     return rows
 
 
 def by_lot(prior: Any, valid: Sequence[Heard], cases: Sequence[Heard]) -> list[dict]:
     """All heads: the mean of their figures, and the best of them."""
-    every = {place: errors_of(prior, cases, with_lag(prior, valid, place)) for place in heads_of(prior)}
+    every = {place: errors_of(prior, cases, lags_of(prior, valid, Head(*place))) for place in heads_of(prior)}
     told = {place: figures(errors) for place, errors in every.items()}
     names = next(iter(told.values()))
     mean = {name: float(np.mean([f[name] for f in told.values()])) for name in names}
@@ -153,7 +154,7 @@ def main() -> None:
         "--choose", type=int, default=8, help="recordings that the head is chosen on, at most"
     )
     parser.add_argument("--most", type=int, help="recordings that are measured, at most")
-    parser.add_argument("--lot", type=int, default=8, help="recordings for all heads, at most")
+    parser.add_argument("--lot", type=int, default=4, help="recordings for all heads, at most")
     parser.add_argument("--keep", action="store_true", help="write the chosen head into the prior's folder")
     options = parser.parse_args()
     prior, songs = pretrained.load(options.prior), corpus(options.corpus)

@@ -323,7 +323,7 @@ def learns(kind, steps, lr=6e-3):
     """A prior that begins to learn, chooses a head, and is measured on other songs."""
     model, rng = toy.taught(kind, steps, lr=lr), np.random.default_rng(99)
     head = model.choose_head([toy.piece(rng, f"v{i}") for i in range(3)])
-    told = {"layer": head.layer, "head": head.head, "score": head.score, "lag": head.lag}
+    told = {"layer": head.layer, "head": head.head, "score": head.score, "lag": head.lag, "lean": head.lean}
     assert model.card["alignment"] == told
     assert head.score > al.WEAK
     own, even = median_errors(model, rng)

@@ -36,6 +36,8 @@ PASSES = 2
 """Times that a recording is read whose text is longer than what a window sees."""
 LATEST = 0.5
 """Seconds of lag at most: what is further off has not followed the words."""
+LEANS = (paths.LEAN, 4.0, 16.0, 64.0)
+"""What a head's path may lean towards an even reading, in nats a frame at the far end of the text."""
 WEAK = 0.1
 """Nats a frame below which a head follows the words hardly better than chance."""
 
@@ -43,13 +45,14 @@ WEAK = 0.1
 @dataclass(frozen=True)
 class Head:
     """A head to read from. `score`: its monotonicity in nats a frame; `lag`: seconds by which words begin too late in
-    it, measured where times were known, and taken off.
+    it, and `lean`: how much its path leans towards an even reading, both measured where times were known.
     """
 
     layer: int
     head: int
     score: float = 0.0
     lag: float = 0.0
+    lean: float = paths.LEAN
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,18 +106,18 @@ def read(
     at = np.asarray(case.asked.symbols.clock).astype(np.int64)
     for _ in range(PASSES if len(case.asked.ids) > prior.n_lyrics else 1):
         found = looks(prior, case.asked, place, times=times, progress=progress)
-        path, spans = _read(found, case)
+        path, spans = _read(found, case, head.lean)
         times = np.maximum.accumulate(spans[at, 0])  # from now on windows are told what is sung in them
     text = with_times(case.text, np.maximum(spans - head.lag, 0.0))
     return Alignment(text, head, found.weights[0], path, found.frame, choice)
 
 
-def _read(found: Looks, case: Heard) -> tuple[np.ndarray, np.ndarray]:
+def _read(found: Looks, case: Heard, lean: float) -> tuple[np.ndarray, np.ndarray]:
     """(F,) the character of each frame, and (L, 2) when each character is sung."""
     frames = case.sounding(found.weights.shape[1], found.frame)
     most = paths.most_steps(len(frames), case.asked.length, found.frame)
     gains = paths.gains(found.weights[:, frames], found.seen[frames])
-    own = paths.best_paths(gains, most)[0][0]
+    own = paths.best_paths(gains, most, lean)[0][0]
     path = np.full(found.weights.shape[1], -1, np.int64)
     path[frames] = own
     return path, paths.spans(own, frames, case.asked.length, found.frame)
@@ -159,8 +162,7 @@ def ranked(prior: Any, cases: Sequence[Heard]) -> list[Head]:
 def choose_head(prior: Any, pieces: Sequence[Piece]) -> Head:
     """The most monotone head on recordings with lyrics, kept in the prior's card from now on (save it afterwards).
 
-    Where the recordings know when their words are sung and the head follows them, its lag is measured too: the median
-    of how much too late words begin.
+    Where the recordings know when their words are sung and the head follows them, its lag and lean are measured too.
     """
     reader = reader_of(prior)
     cases = [heard_piece(reader, piece) for piece in pieces if piece.recording is not None]
@@ -169,11 +171,23 @@ def choose_head(prior: Any, pieces: Sequence[Piece]) -> Head:
             f"a head is chosen on recordings with lyrics; there are none among {len(pieces)} pieces"
         )
     head = ranked(prior, cases)[0]
-    late = [onset_errors(read(prior, case, head).text, case.text) for case in cases if case.text.timed]
-    if late and head.score >= WEAK:
-        head = replace(head, lag=lag_of(np.concatenate(late)))
+    if head.score >= WEAK:
+        head = measured(prior, [case for case in cases if case.text.timed], head)
     prior.card = {**prior.card, CARD: asdict(head)}
     return head
+
+
+def measured(prior: Any, cases: Sequence[Heard], head: Head) -> Head:
+    """A head with its lean, one of LEANS with which the median word is least off, and its lag: the median of how much
+    too late words begin. Cases know when their words are sung; without any the head stays as it is.
+    """
+    found: list[tuple[float, Head]] = []
+    for lean in LEANS if cases else ():
+        own = replace(head, lean=lean, lag=0.0)
+        late = np.concatenate([onset_errors(read(prior, case, own).text, case.text) for case in cases])
+        own = replace(own, lag=lag_of(late))
+        found.append((float(np.median(np.abs(late - own.lag))), own))
+    return min(found, key=lambda pair: pair[0])[1] if found else head
 
 
 def lag_of(late: np.ndarray) -> float:

@@ -25,7 +25,8 @@ SOFT = 0.1
 """u, as a share of what a character is looked at on average."""
 LEAN = 0.5
 """Nats that a frame loses at the far end of the text from where an even reading would be. A head that follows the words
-tells far more than that; what it leaves open, or what is only noise, evenness decides."""
+tells far more than that; what it leaves open, or what is only noise, evenness decides. A head that follows them
+faintly is right on average and wrong for a second at a time: it is leant more (`alignment.LEANS`)."""
 QUICKEST = 40.0
 """Characters a second at most."""
 
@@ -46,12 +47,15 @@ def most_steps(frames: int, characters: int, seconds: float) -> int:
     return max(1, math.ceil(QUICKEST * seconds), -(-characters // max(1, frames)))
 
 
-def best_paths(found: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gains (N, F, L) -> the best path of each (N, F), and its gain (N,). Exact (Viterbi); ties stay where they are."""
+def best_paths(found: np.ndarray, most: int, lean: float = LEAN) -> tuple[np.ndarray, np.ndarray]:
+    """Gains (N, F, L) -> the best path of each (N, F), and its gain (N,). Exact (Viterbi); ties stay where they are.
+
+    `lean`: nats that a frame loses at the far end of the text from where an even reading would be.
+    """
     N, F, L = found.shape
     if not 0 < L <= F * most or not 0 < most < 256:
         raise ValueError(f"no path of {F} frames and up to {most} characters a frame reads {L} characters")
-    even = LEAN * np.abs(np.linspace(0, 1, F)[:, None] - np.linspace(0, 1, L))
+    even = lean * np.abs(np.linspace(0, 1, F)[:, None] - np.linspace(0, 1, L))
     best = np.full((N, L), -np.inf)
     best[:, :most] = (found[:, 0] - even[0])[:, :most]
     steps = np.zeros((F, N, L), np.uint8)
