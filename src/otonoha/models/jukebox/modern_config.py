@@ -169,7 +169,7 @@ WORDS: dict[str, Any] = {
     "dropout": 0.1,
     "modern": Modern(kv_heads=4, feedforward=352),
     "train": replace(
-        TRAIN, steps=2600, length=192, lr=3e-3, warmup=100, ema=0.995, precision="bf16", eval_every=650
+        TRAIN, steps=3500, length=192, lr=3e-3, warmup=100, ema=0.995, precision="bf16", eval_every=650
     ),
 }
 """Preset `modern_lyrics`: 4.8 seconds at a time of a voice at 16 kHz, 40 codes a second, with the words around them."""
