@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _table import show
 from otonoha.data.corpus import corpus
 from otonoha.models import pretrained
-from otonoha.models.jukebox.alignment import Head, choose_head, even, heads_of, read
+from otonoha.models.jukebox.alignment import Head, choose_head, even, heads_of, lag_of, read
 from otonoha.models.jukebox.alignment import measured as lags_of
 from otonoha.models.jukebox.alignment_song import Heard, heard_piece, reader_of
 from otonoha.models.jukebox.alignment_words import onset_errors
@@ -105,9 +105,16 @@ def measured(prior: Any, chosen_on: Sequence[Piece], pieces: Sequence[Piece], lo
         languages[piece.labels.get("language", "?")].append(errors)
     if len(languages) > 1:
         rows += [row(f"chosen head, {name}", languages[name]) for name in sorted(languages)]
-    rows += by_lot(prior, [heard_piece(reader, piece) for piece in chosen_on[:lot]], cases[:lot])
-    rows.append(row("spread evenly", [spread(prior, case) for case in cases]))
-    return rows
+    known, even_ones = (
+        [heard_piece(reader, piece) for piece in chosen_on],
+        [spread(prior, case) for case in cases],
+    )
+    lag = lag_of(np.concatenate([spread(prior, case) for case in known]))
+    rows.append(row("spread evenly", even_ones))
+    rows.append(row("spread evenly, less its lag", [late - lag for late in even_ones], lag_s=lag))
+    rows.append(row(f"chosen head, first {lot}", found[:lot]))
+    rows.append(row(f"spread evenly, first {lot}", even_ones[:lot]))
+    return rows + by_lot(prior, known[:lot], cases[:lot])
 
 
 def by_lot(prior: Any, valid: Sequence[Heard], cases: Sequence[Heard]) -> list[dict]:
@@ -119,8 +126,13 @@ def by_lot(prior: Any, valid: Sequence[Heard], cases: Sequence[Heard]) -> list[d
     best = min(told, key=lambda place: told[place]["median_s"])
     many = len(cases)
     return [
-        {"name": f"any head (mean of {len(told)})", "recordings": many, **mean, "words": names["words"]},
-        row("best head (seen)", every[best], head=f"layer {best[0]}, head {best[1]}"),
+        {
+            "name": f"any head (mean of {len(told)}), first {many}",
+            "recordings": many,
+            **mean,
+            "words": names["words"],
+        },
+        row(f"best head (seen), first {many}", every[best], head=f"layer {best[0]}, head {best[1]}"),
     ]
 
 
