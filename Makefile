@@ -47,7 +47,7 @@ test-slow: $(STAMP_TEST) ## the long tests
 test-e2e: $(STAMP_TEST) ## whole stories: fresh clone, browser
 	$(BIN)/python -m pytest -m e2e
 
-bench: bench-startup bench-render_speed bench-tokenize_speed bench-resume bench-lstm bench-duration bench-jsb16 bench-musegan bench-musegan_condition bench-musegan_seam bench-musegan_knobs bench-musegan_band bench-musegan_speed bench-decode_speed bench-codec_speed bench-codec_memory bench-codec bench-jukebox_speed bench-sung bench-jsb_quarter bench-jsb_harmonise bench-structure bench-transformer tables ## all tables (hours; each is bench-<table>)
+bench: bench-startup bench-render_speed bench-tokenize_speed bench-resume bench-lstm bench-duration bench-jsb16 bench-musegan bench-musegan_condition bench-musegan_seam bench-musegan_knobs bench-musegan_band bench-musegan_speed bench-decode_speed bench-codec_speed bench-codec_memory bench-codec bench-jukebox_speed bench-sung bench-sung_alignment bench-sound bench-jukebox_seams bench-jsb_quarter bench-jsb_harmonise bench-structure bench-transformer tables ## all tables (hours; each is bench-<table>)
 
 bench-%: $(VENV)/.installed-bench ## one table of benchmarks/
 	$(BIN)/python benchmarks/$*.py

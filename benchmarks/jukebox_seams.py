@@ -230,7 +230,10 @@ def parser() -> argparse.ArgumentParser:
     """What can be said."""
     found = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     found.add_argument(
-        "model", help="the folder of a system, or of the prior of a finer level; or a shipped one"
+        "model",
+        nargs="?",
+        default="sound",
+        help="the folder of a system, or of the prior of a finer level; or a shipped one",
     )
     found.add_argument("--data", nargs="+", default=[DATA], help="corpora; their validation pieces are used")
     found.add_argument("--pieces", type=int, default=8)

@@ -149,7 +149,7 @@ def evenly(found: Sequence[Any], most: int) -> list[Any]:
 def main(arguments: Sequence[str] | None = None) -> dict[str, list[Row]]:
     """The command."""
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--rendered", nargs="+", required=True, help="folders of rendered scores")
+    asked.add_argument("--rendered", nargs="+", default=["runs/rendered"], help="folders of rendered scores")
     asked.add_argument("--model", default="sound", help="shipped name or folder of a system")
     asked.add_argument("--tables", nargs="*", default=["sound_bits", "sound_takes"])
     asked.add_argument("--pieces", type=int, default=16, help="of which takes are written")

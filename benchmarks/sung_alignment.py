@@ -157,8 +157,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--prior", type=Path, required=True, help="a prior that was fitted with lyrics")
-    parser.add_argument("--corpus", type=Path, required=True, help="a sung corpus (otonoha data sing)")
+    parser.add_argument(
+        "--prior", type=Path, default=Path("runs/lyrics"), help="a prior that was fitted with lyrics"
+    )
+    parser.add_argument(
+        "--corpus", type=Path, default=Path("runs/sung"), help="a sung corpus (otonoha data sing)"
+    )
     parser.add_argument(
         "--split", default="test", choices=("test", "valid", "train"), help="what is measured"
     )

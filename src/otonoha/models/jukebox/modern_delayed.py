@@ -56,8 +56,11 @@ class DelayedJukebox(ModernJukebox):
         lyrics: Tensor | None = None,
         upper: Tensor | None = None,
         score: Tensor | None = None,
+        sung: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """As every prior's; `bits` (B, T, K), 0 where no code stands."""
+        """As every prior's; `bits` (B, T, K), 0 where no code stands. ValueError for `sung`: no head is guided here."""
+        if sung is not None:
+            raise ValueError("a prior of the mode delayed cannot be shown which word is sung (guide)")
         codes, told = self._asked(codes), self.told(labels, lyrics, upper, score)
         if self.network.training:
             told = forgetful(told, self.options.forget)
