@@ -28,7 +28,9 @@ def test_its_card_says_what_it_is(model):
     figures = model.card["metrics"]
     for level in (2, 1, 0):
         assert figures[f"level {level} bits a second"] < 0.97 * figures[f"level {level} n-gram"]
-    size = {name: sum(p.stat().st_size for p in at.rglob("*") if p.is_file()) for name, at in shipped().items()}
+    size = {
+        name: sum(p.stat().st_size for p in at.rglob("*") if p.is_file()) for name, at in shipped().items()
+    }
     assert size["sound"] < 10e6
     assert sum(size.values()) < 40e6
 

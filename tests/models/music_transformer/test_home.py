@@ -89,7 +89,7 @@ def test_a_piece_without_a_key_is_brought_home_by_its_notes():
 
 @pytest.mark.parametrize("key", ["D major", "Eb major", "G major"])
 def test_the_same_piece_comes_in_any_key(model, key):
-    asked = {"instruments": "piano,cello", "bars": 2, "seed": 5, "temperature": 0.0}
+    asked = {"instruments": "bright piano,synth bass", "bars": 2, "seed": 5, "temperature": 0.0}  # no compass
     layout = model.codec.layout
     here = model.codec.event(model.sample(**asked, key="C major").tokens)
     there = model.codec.event(at_home(model.sample(**asked, key=key).tokens, model.codec))

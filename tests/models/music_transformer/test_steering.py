@@ -185,10 +185,10 @@ def test_the_last_bar_leans_towards_home():
     g_major, a_minor = Key.parse("G major"), Key.parse("A minor")
     assert not write([BAR, key + g_major.index], [BAR, key + a_minor.index]).any()
     found = write([last], [last])
-    for row, at_home, tonic in ((0, {7, 11, 2}, 7), (1, {9, 0, 4}, 9)):
+    for row, at_home, tonic, below in ((0, {7, 11, 2}, 7, BASS - 5), (1, {9, 0, 4}, 9, BASS)):
         for pitch in range(36, 84):
             bass = TONIC * (pitch % 12 == tonic)
-            expected = bass if pitch < BASS else TRIAD * (pitch % 12 in at_home)
+            expected = bass if pitch < below else TRIAD * (pitch % 12 in at_home)
             assert found[row, LAYOUT.id("Pitch", pitch)] == expected
     assert not found[:, [BAR, LAYOUT.id("Dur", 12), LAYOUT.id("Drum", 36)]].any()
     assert not write([BAR], [BAR]).any()

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from otonoha.models.music_transformer.home import shift_from
 from otonoha.music.theory import Key
 from otonoha.sample.engine import Around, Step
 from otonoha.tokens.events_header import DENSITY_EDGES, POLYPHONY_EDGES, REGISTER_EDGES, class_of
@@ -36,7 +37,7 @@ STEEPEST = 3.0
 """log2 of the longest length against the one in force; longer ones count like it, and shorter ones likewise."""
 
 TRIAD, TONIC, BASS = 1.5, 3.5, 54
-"""Cadence: nats for notes of the triad, for the tonic in the bass; pitches below are bass."""
+"""Cadence: nats for notes of the triad, for the tonic in the bass; pitches below are bass, as seen from home."""
 
 
 def middle(number: int, edges: Sequence[float]) -> float:
@@ -79,7 +80,7 @@ class Cadence(Lever):
     def _of(key: Key, pitch: np.ndarray) -> np.ndarray:
         above = (pitch - key.tonic) % 12
         triad = np.isin(above, (0, 3 if key.mode == "minor" else 4, 7))
-        return np.where(pitch < BASS, TONIC * (above == 0), TRIAD * triad)
+        return np.where(pitch + shift_from(key) < BASS, TONIC * (above == 0), TRIAD * triad)
 
     def start(self, batch: int) -> None:
         """No key is known yet."""
