@@ -54,10 +54,22 @@ def test_align_writes_times_and_a_page(otonoha, model, song, tmp_path):
     page = Path("song.html").read_text("utf-8")
     assert [part[0] for part in data_of(page)["lines"][0]] == ["la", " ", "lu"]
     assert data_of(page)["seconds"] == pytest.approx(0.3, abs=0.001)
-    words = ("--lyrics", "song.lrc", "--out", "again.lrc", "--head", "3:1", "--json")
+    words = (
+        "--lyrics",
+        "song.lrc",
+        "--out",
+        "new/again.lrc",
+        "--page",
+        "pages/p.html",
+        "--head",
+        "3:1",
+        "--json",
+    )
     told = otonoha("align", model, song, *words).json
     assert (told["layer"], told["head"]) == (3, 1)
     assert told["off_by"] >= 0
+    assert read_lyrics("new/again.lrc").text == "la lu"
+    assert Path("pages/p.html").is_file()
     assert [word[0] for word in told["words"]] == ["la", "lu"]
 
 

@@ -69,14 +69,13 @@ def run(argv: Sequence[str]) -> None:
     def progress(done: int, of: int) -> None:
         output.progress(done, of, source.name)
 
-    found = align(model, music, words, level=values.level, head=head, progress=progress, **said)
-    write_lrc(found.text, path)
-    files = {"lrc": path}
-    if page is not None:
-        page.write_text(
-            _page(found, model, music, f"{source.name}, words by {Path(values.model).name}"), "utf-8"
-        )
-        files["page"] = page
+    files = {"lrc": path} | ({} if page is None else {"page": page})
+    with asked.folder_for(path.parent), asked.folder_for(files.get("page", path).parent):
+        found = align(model, music, words, level=values.level, head=head, progress=progress, **said)
+        write_lrc(found.text, path)
+        if page is not None:
+            told = f"{source.name}, words by {Path(values.model).name}"
+            page.write_text(_page(found, model, music, told), "utf-8")
     _tell(output, found, words, files)
 
 
