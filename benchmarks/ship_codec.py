@@ -57,6 +57,9 @@ RECIPES = {
         settings={"steps": 14_000, "batch": 64, "length": 32_768, "warmup": 500},
     ),
     "polar": Recipe(options={"decoder_head": "polar"}, settings={"steps": 18_000}),
+    "fine": Recipe(
+        options={"decoder_head": "polar", "level_hops": (256, 512, 1024)}, settings={"steps": 8000}
+    ),
     "jukebox": Recipe(
         preset="jukebox",
         settings={"steps": 3000, "batch": 4, "length": 8192, "lr": 1e-3, "schedule": "cosine", "ema": 0.999},
@@ -66,7 +69,8 @@ RECIPES = {
     ),
 }
 """core: three hours of one core; core-critic: 30,000, a critic for the last fifth; h200: 20 minutes of an H200;
-polar and jukebox: for the table, `modern` without noise and the original's design, an hour of one core each; tiny:
+polar, fine and jukebox: for the table, `modern` without noise, the same with twice as many codes, and the original's
+design, an hour of one core each; tiny:
 only to see the script work."""
 
 
@@ -135,7 +139,7 @@ def main() -> None:
     held = pieces("valid", said.rendered)
     if not said.pack:
         train(said.run, RECIPES[said.recipe], pieces("train", said.rendered), held)
-    if said.recipe in ("polar", "jukebox"):
+    if said.recipe in ("polar", "fine", "jukebox"):
         return  # for benchmarks/codec.py; they do not ship
     command = f"python benchmarks/ship_codec.py --recipe {said.recipe}"
     folder = pack(said.run, held, command + (" --rendered DIR" if said.rendered else ""))
