@@ -55,6 +55,12 @@ def gain_of(path, found: np.ndarray) -> float:
     return sum(float(found[f, c]) - paths.LEAN * lean[f] for f, c in enumerate(path))
 
 
+def test_words_that_are_far_too_many_are_refused_in_one_line():
+    assert paths.most_steps(2, 510, 0.02) == 255
+    with pytest.raises(ValueError, match="the words have 511 characters, too many"):
+        paths.most_steps(2, 511, 0.02)
+
+
 @QUICK
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 3), st.integers(0, 10_000))
 def test_the_path_is_the_best_of_all_paths(F, L, most, seed):

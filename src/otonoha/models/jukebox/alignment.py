@@ -31,7 +31,7 @@ PUBLISHED = {("v3", 12, 72): (63, 0), ("v2", 10, 79): (68, 2)}
 CARD = "alignment"
 """Where a model's card keeps its head."""
 CELLS = 1 << 28
-"""Numbers of attention that are held at once; frames are longer while a head is chosen for a song that has more."""
+"""Numbers of attention that are held at once; frames are longer for a song that has more."""
 PASSES = 2
 """Times that a recording is read whose text is longer than what a window sees."""
 LATEST = 0.5
@@ -105,11 +105,17 @@ def read(
     place, times = [(head.layer, head.head)], None
     at = np.asarray(case.asked.symbols.clock).astype(np.int64)
     for _ in range(PASSES if len(case.asked.ids) > prior.n_lyrics else 1):
-        found = looks(prior, case.asked, place, times=times, progress=progress)
+        found = looks(prior, case.asked, place, times=times, frame=_frame(prior, case, 1), progress=progress)
         path, spans = _read(found, case, head.lean)
         times = np.maximum.accumulate(spans[at, 0])  # from now on windows are told what is sung in them
     text = with_times(case.text, np.maximum(spans - head.lag, 0.0))
     return Alignment(text, head, found.weights[0], path, found.frame, choice)
+
+
+def _frame(prior: Any, case: Heard, heads: int) -> float:
+    """Seconds: longer than usual where a long text and a long recording would fill the memory."""
+    cells = heads * len(case.asked.ids) * seconds_of(prior, case.asked) / FRAME
+    return FRAME * max(1.0, cells / CELLS)
 
 
 def _read(found: Looks, case: Heard, lean: float) -> tuple[np.ndarray, np.ndarray]:
@@ -146,8 +152,7 @@ def ranked(prior: Any, cases: Sequence[Heard]) -> list[Head]:
     heads = heads_of(prior)
     total, frames = np.zeros(len(heads)), 0
     for case in cases:
-        cells = len(heads) * len(case.asked.ids) * seconds_of(prior, case.asked) / FRAME
-        found = looks(prior, case.asked, heads, frame=FRAME * max(1.0, cells / CELLS))
+        found = looks(prior, case.asked, heads, frame=_frame(prior, case, len(heads)))
         there = case.sounding(found.weights.shape[1], found.frame)
         most = paths.most_steps(len(there), case.asked.length, found.frame)
         for number, weights in enumerate(found.weights):

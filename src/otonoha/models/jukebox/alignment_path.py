@@ -29,6 +29,8 @@ tells far more than that; what it leaves open, or what is only noise, evenness d
 faintly is right on average and wrong for a second at a time: it is leant more (`alignment.LEANS`)."""
 QUICKEST = 40.0
 """Characters a second at most."""
+LONGEST = 255
+"""Characters that a path can go on in one frame."""
 
 
 def gains(weights: np.ndarray, seen: np.ndarray | None = None) -> np.ndarray:
@@ -42,8 +44,13 @@ def gains(weights: np.ndarray, seen: np.ndarray | None = None) -> np.ndarray:
 
 def most_steps(frames: int, characters: int, seconds: float) -> int:
     """How many characters a path may go on in a frame of `seconds`: nobody sings more, or else it would not reach the
-    end.
+    end. ValueError where it would not, with as many as a path can go on.
     """
+    if characters > frames * LONGEST:
+        raise ValueError(
+            f"the words have {characters} characters, too many for {frames * seconds:.1f} s that sound: are they the "
+            "words of this recording, and of all of it?"
+        )
     return max(1, math.ceil(QUICKEST * seconds), -(-characters // max(1, frames)))
 
 
@@ -53,7 +60,7 @@ def best_paths(found: np.ndarray, most: int, lean: float = LEAN) -> tuple[np.nda
     `lean`: nats that a frame loses at the far end of the text from where an even reading would be.
     """
     N, F, L = found.shape
-    if not 0 < L <= F * most or not 0 < most < 256:
+    if not 0 < L <= F * most or not 0 < most <= LONGEST:
         raise ValueError(f"no path of {F} frames and up to {most} characters a frame reads {L} characters")
     even = lean * np.abs(np.linspace(0, 1, F)[:, None] - np.linspace(0, 1, L))
     best = np.full((N, L), -np.inf)
