@@ -71,6 +71,9 @@ class Flat:
     def start(self, batch):
         return batch
 
+    def prefill(self, state, streams):
+        return state
+
     def logits(self, state, k, drawn):
         return torch.zeros(state, self.size)
 
@@ -202,3 +205,19 @@ def test_pieces_end_at_home():
         for s in (t.music for t in takes)
     ]
     assert lowest.count(2) >= 5
+
+
+def test_what_goes_on_behind_a_prompt():
+    """Three quarters a bar and G major, said in a prompt with one note, of which nothing counts but these."""
+    levers = [Cadence(LAYOUT), density := Density(LAYOUT, 3)]
+    step = Steered(Flat(LAYOUT.size), levers)
+    state = step.start(1)
+    note, metre = LAYOUT.id("Pitch", 60), LAYOUT.id("Metre", METRES.index((3, 4)))
+    key = LAYOUT.base["Key"] + Key.parse("G major").index
+    step.prefill(state, {"event": torch.tensor([[BAR, metre, key, LAYOUT.id("Program", 0), note]])})
+    assert not step.logits(state, 0, []).any()
+    for symbol in (BAR, note, note, LAYOUT.id("Bar", 1)):
+        step.advance(state, [torch.tensor([symbol])])
+    assert density.found(0) == 2 / 3
+    logits = step.logits(state, 0, [])[0]
+    assert logits[LAYOUT.id("Pitch", 67)] == TRIAD > logits[LAYOUT.id("Pitch", 66)] == 0

@@ -130,7 +130,7 @@ class ModernJukebox(Jukebox):
             code, behind = (
                 self.hop / self.config.rate,
                 0 if self.masked else 1,
-            )  # a causal one has heard the code before
+            )  # a causal one hears it one code later
             found["guide_bits"] = guide.guide_bits(looks[layer][:, head], sung, code, behind)
         return self._summed(found, found["bits"].mean(), codes.shape[1])
 

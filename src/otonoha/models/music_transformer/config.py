@@ -70,17 +70,17 @@ class Controls:
     style: str | None = control()
     """One of the styles the model was trained on."""
     density: int | None = control(0, 7)
-    """How many notes: 0 sparse … 7 dense. A wish, as style and polyphony are: how well a model follows
-    it is measured (docs/music_transformer.md)."""
+    """How many notes: 0 sparse … 7 dense. Kept by feedback in what is composed or continued, as register and polyphony
+    are; how well is measured (docs/music_transformer.md)."""
     register: int | None = control(0, 7)
-    """How high: 0 low … 7 high. In what is composed or continued it is kept by feedback."""
+    """How high: 0 low … 7 high."""
     polyphony: int | None = control(0, 5)
     """How many notes together: 0 one … 5 many."""
     guidance: float | None = control(0, 10)
     """How strictly style, density, register, polyphony and the other controls before the music are obeyed: 1 as
     learnt, more obeys more (classifier-free guidance)."""
     form: str | None = control()
-    """Sections of equal length, such as AABA; A' is to be a varied A. Bars are divided among them."""
+    """Sections of equal length, such as AABA; A' is a varied A. Bars are divided among them."""
     scale_only: bool | None = control()
     """Allow only pitches of the key."""
     only_bars: str | None = control(scope="bar", tasks=("infill", "vary"))

@@ -5,7 +5,8 @@ Axes: N notes of the score, T symbols, V vocabulary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,9 @@ from otonoha.models.music_transformer.exchange import columns_of, repitched
 from otonoha.sample.choose import draw, probabilities
 from otonoha.tokens.base import Tokens
 from otonoha.tokens.events import Events
+from otonoha.tokens.events_asked import EventConstraints
 from otonoha.tokens.events_bars import ticks
+from otonoha.tokens.events_instruments import DRUMS
 from otonoha.tokens.events_read import body_of, frame_of, notes_of, tracks_of
 
 if TYPE_CHECKING:
@@ -73,9 +76,16 @@ class Sounds:
 
 
 def varied(
-    design: EventsDesign, place: Place, controls: Controls, dice: np.random.Generator
+    design: EventsDesign,
+    place: Place,
+    controls: Controls,
+    dice: np.random.Generator,
+    *,
+    ranges: Mapping[str | int, tuple[int, int]] | None = None,
 ) -> tuple[Score, Tokens]:
-    """The score of a place with a share of its pitches changed, one note at least; and its tokens."""
+    """The score of a place with a share of its pitches changed, one note at least; and its tokens. `ranges`: lowest and
+    highest pitch by instrument, as of EventConstraints.
+    """
     if not design.config.masked:
         raise ValueError(
             "this model has not learnt to guess masked notes (masked 0), so it cannot vary; infill can"
@@ -83,7 +93,8 @@ def varied(
     strength = STRENGTH if controls.strength is None else controls.strength
     if not strength:
         raise ValueError("strength 0 changes nothing; give a share of the notes above 0, up to 1")
-    codec, choice, allowed = design.codec, ask.choice(controls), _allowed(design.codec, controls)
+    codec, choice = design.codec, ask.choice(controls)
+    allowed = _allowed(codec, place, replace(ask.in_region(controls), ranges=ranges or {}))
     event, sounds, at = codec.event(place.tokens).copy(), Sounds.of(codec, place), notes_in(codec, place)
     if not len(at):
         raise ValueError("there is no note to vary in these bars and tracks")
@@ -93,7 +104,8 @@ def varied(
     for part in np.array_split(chosen, min(ROUNDS, len(chosen))):
         logits = _looked_at(design, place.tokens, event, hidden, part)
         for symbol, row in zip(part.tolist(), logits):
-            mask = allowed & _free_for(codec, symbol, event, sounds, hidden)
+            (track,) = sounds.track[sounds.at == symbol]
+            mask = allowed[track] & _free_for(codec, symbol, event, sounds, hidden)
             if not mask.any():
                 raise ValueError("no pitch of the key is left for one of the notes; leave out scale_only")
             (event[symbol],) = draw(probabilities(row[None], choice, mask[None]), dice.random(1))
@@ -106,11 +118,13 @@ def varied(
     return score, read(codec, score)
 
 
-def _allowed(codec: Events, controls: Controls) -> np.ndarray:
-    """(V,) bool: pitches and drums that may be written."""
-    allowed = np.zeros(codec.layout.size, bool)
-    allowed[codec.layout.ids("Drum")] = True
-    allowed[codec.layout.ids("Pitch")] = ask.in_region(controls).pitches(0)
+def _allowed(codec: Events, place: Place, asked: EventConstraints) -> list[np.ndarray]:
+    """(V,) bool for every track: pitches and drums that may be written."""
+    allowed = []
+    for home in place.homes:
+        track, mask = place.score.tracks[home], codec.layout.among("Drum")
+        mask[codec.layout.ids("Pitch")] = asked.pitches(DRUMS if track.is_drum else track.program)
+        allowed.append(mask)
     return allowed
 
 

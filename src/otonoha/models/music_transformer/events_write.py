@@ -113,7 +113,7 @@ def _compose(writer: Writer, n: int) -> Iterator[Event]:
     bars, tracks = (asked.full_bars or 0) + 1, len(asked.instruments or range(MAX_TRACKS))
     rows = yield from _write(writer, n, prompt, asked, cells=bars * tracks)
     takes = [writer.take(writer.codec.decode(r), r, i, writer.over(r)) for i, r in enumerate(rows)]
-    yield Done([_again(writer, take, new) if new else take for take in takes])
+    yield Done([_again(writer, take, new, asked) if new else take for take in takes])
 
 
 def _planned(asked: EventConstraints) -> tuple[EventConstraints, list[int]]:
@@ -131,13 +131,14 @@ def _planned(asked: EventConstraints) -> tuple[EventConstraints, list[int]]:
     return replace(asked, form=plan), new
 
 
-def _again(writer: Writer, take: Take, bars: list[int]) -> Take:
-    """A take in which some of the bars are varied."""
+def _again(writer: Writer, take: Take, bars: list[int], asked: EventConstraints) -> Take:
+    """A take in which some of the bars are varied, within the same compass."""
     place = replace(region_of(writer.codec, take.music, writer.controls), bars=bars)
     if not len(notes_in(writer.codec, place)):
         return take
     dice = np.random.default_rng([writer.request.seed, take.request.index, 4])
-    score, tokens = varied(writer.design, place, replace(writer.controls, strength=FORM_STRENGTH), dice)
+    how = replace(writer.controls, strength=FORM_STRENGTH)
+    score, tokens = varied(writer.design, place, how, dice, ranges=asked.ranges)
     return replace(take, music=score, tokens=tokens)
 
 

@@ -16,7 +16,7 @@ other symbol, and chords grow.) In the last bar the tonic and its triad gain. Ax
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -62,7 +62,7 @@ class Lever(ABC):
 
     @abstractmethod
     def notice(self, symbols: np.ndarray) -> None:
-        """(B,) symbols are written."""
+        """(B,) symbols are written, or stand before what is written: then only keys and metres."""
 
 
 class Cadence(Lever):
@@ -267,12 +267,21 @@ class Steered(Around):
     def __init__(self, step: Step, levers: Sequence[Lever]) -> None:
         super().__init__(step)
         self.levers = levers
+        self.goes_on = levers[0].layout.among("Key", "Metre", "Over", "Num")
 
     def start(self, batch: int) -> Any:
         """The state before anything is written."""
         for lever in self.levers:
             lever.start(batch)
         return super().start(batch)
+
+    def prefill(self, state: Any, streams: Mapping[str, Tensor]) -> Any:
+        """Take in a prompt (B, T). Its notes do not count, since new bars are steered; its key and metre go on."""
+        for symbols in streams["event"].cpu().numpy().T:
+            if self.goes_on[symbols].any():
+                for lever in self.levers:
+                    lever.notice(symbols)
+        return super().prefill(state, streams)
 
     def logits(self, state: Any, k: int, drawn: Sequence[Tensor]) -> Tensor:
         """(B, V), tilted."""
