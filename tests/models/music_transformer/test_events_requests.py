@@ -416,7 +416,8 @@ def test_a_variation_keeps_rhythm_most_pitches_and_the_last_bar(model, seed):
     assert bool(pairs) <= changed <= 0.5 * len(pairs) + 1
     assert cut(take.music, 4, 5) == cut(take.music, 8, 9)
     flute = [n.pitch for t in take.music.tracks if t.name == "flute" for n in t.notes]
-    assert flute and all(COMPASS["flute"][0] <= pitch <= COMPASS["flute"][1] for pitch in flute)
+    assert flute
+    assert all(COMPASS["flute"][0] <= pitch <= COMPASS["flute"][1] for pitch in flute)
     same = model.sample(form="AAB", bars=12, instruments="piano,flute", pickup=1, metre="4/4", seed=seed)
     assert cut(same.music, 0, 5) == cut(take.music, 0, 5)
 
